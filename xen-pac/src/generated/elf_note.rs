@@ -5,7 +5,7 @@
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_MAX`. Since Xen 4.19.
 pub const XEN_ELFNOTE_MAX: u32 = 19;
-/// The type of a note. The owner's name of each is "Xen". A PVH kernel needs PHYS32_ENTRY and
+/// The type of a note. Each note has the owner name "Xen". A PVH kernel needs PHYS32_ENTRY and
 /// nothing else; most of the others are for PV kernels.
 ///
 /// Upstream: `xen/include/public/elfnote.h`.

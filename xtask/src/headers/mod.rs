@@ -1,5 +1,5 @@
-//! What C compilers measured in the public headers of each release, and the comparison of the
-//! description with it.
+//! Measures the public headers of each release with C compilers, and compares the description with
+//! the measurements.
 //!
 //! [`measure`] makes a table of struct layouts and constants from a [`tree`] of headers and one
 //! [`compiler`]. [`facts`] puts the tables of all releases and architectures together; [`store`]
@@ -19,7 +19,7 @@ pub mod verify;
 
 use std::path::PathBuf;
 
-/// Why facts could not be read or written.
+/// The reason why facts could not be read or written.
 #[derive(Debug)]
 pub enum FactsError {
     /// A file or folder could not be read or written.
@@ -29,7 +29,7 @@ pub enum FactsError {
         /// Why.
         error: std::io::Error,
     },
-    /// A line of the compact form is not of the right form.
+    /// A line of a file of facts is malformed.
     Text {
         /// Which file.
         file: String,
@@ -38,7 +38,7 @@ pub enum FactsError {
         /// Why.
         why: String,
     },
-    /// Tables that do not go together.
+    /// The tables contradict each other.
     Tables(String),
 }
 
@@ -54,26 +54,26 @@ impl std::fmt::Display for FactsError {
 
 impl std::error::Error for FactsError {}
 
-/// Why headers could not be measured.
+/// The reason why headers could not be measured.
 #[derive(Debug)]
 pub enum MeasureError {
     /// The folder holds no `xen.h`.
     NoHeaders(PathBuf),
-    /// No compiler for that architecture is here; how to get one.
+    /// No compiler for the architecture was found.
     NoCompiler {
         /// The architecture.
         arch: String,
-        /// What to do.
+        /// How to install one.
         remedy: String,
     },
     /// A program or a file failed.
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
         /// Why it failed.
         error: std::io::Error,
     },
-    /// The compiler refused what must compile.
+    /// The compiler rejected code that must compile.
     Refused {
         /// The command.
         compiler: String,

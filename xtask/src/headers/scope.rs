@@ -1,7 +1,9 @@
-//! The text of a set of cells: `x86 4.6-4.9 4.12-` is 32-bit x86 from 4.6 to 4.9 and from 4.12 on.
+//! Writes and reads sets of cells as text: `x86 4.6-4.9 4.12-` is 32-bit x86 from 4.6 to 4.9 and
+//! from 4.12 on. A cell is one release on one architecture.
 //!
-//! Architectures come first; none means all. A range without an end lasts to the newest release, so
-//! that a new release that changes nothing changes no line; no range means every release.
+//! Architectures come first. Without one, the text means all architectures; without a range, all
+//! releases. A range without an end lasts to the newest release, so a new release without changes
+//! changes no line.
 
 use super::facts::{Cell, Grid};
 use crate::document::Release;
@@ -61,7 +63,7 @@ fn runs(numbers: &[usize]) -> Vec<(usize, usize)> {
     runs
 }
 
-/// Returns a set of cells for people: `Xen 4.6 and later on x86_64 and aarch64`.
+/// Describes a set of cells in words: `Xen 4.6 and later on x86_64 and aarch64`.
 #[must_use]
 pub fn describe(grid: &Grid, cells: &[Cell]) -> String {
     let parts: Vec<String> =
@@ -94,7 +96,7 @@ fn describe_range(grid: &Grid, range: &str) -> String {
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Returns a list in words: `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn list<S: AsRef<str>>(items: &[S]) -> String {
     match items {
@@ -107,10 +109,10 @@ pub fn list<S: AsRef<str>>(items: &[S]) -> String {
     }
 }
 
-/// Reads one part: the cells it means, measured or not, or what is wrong with it.
+/// Reads one part. Returns its cells, measured or not.
 ///
 /// # Errors
-/// Names the word that is no architecture and no range of the grid's releases.
+/// The word that is neither an architecture nor a range of the grid's releases.
 pub fn read(grid: &Grid, part: &str) -> Result<Vec<Cell>, String> {
     let mut archs = Vec::new();
     let mut releases = Vec::new();
