@@ -3,7 +3,7 @@
 //! First a line on the console reports the status. Then the emulator's exit device is written, if
 //! there is one. Last, a hypercall shuts the domain down.
 
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,18 +48,18 @@ static PANICKING: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    let message = info.message();
+    match info.location() {
+        Some(place) => panicked(format_args!("at {place}: {message}")),
+        None => panicked(format_args!("at an unknown place: {message}")),
+    }
+}
+
+/// Ends the guest after a line that reports a panic or an exception.
+pub(crate) fn panicked(report: fmt::Arguments<'_>) -> ! {
     // A panic while another is being reported is not reported.
     if !PANICKING.swap(true, Ordering::Relaxed) {
-        match info.location() {
-            Some(place) => println!(
-                "guest: panic at {}:{}:{}: {}",
-                place.file(),
-                place.line(),
-                place.column(),
-                info.message()
-            ),
-            None => println!("guest: panic: {}", info.message()),
-        }
+        println!("guest: panic {report}");
     }
     end(Status::Panic)
 }

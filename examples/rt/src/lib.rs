@@ -36,7 +36,8 @@
 //!   registers that the target's code uses.
 //! - [`vcpus::start`] starts up to [`MAX_VCPUS`] vCPUs, each on its own stack of [`STACK_SIZE`]
 //!   bytes. Stacks have no guard page.
-//! - A panic and an unhandled exception print a line and end the guest.
+//! - A panic and an unhandled exception print a line and end the guest. This also holds for a
+//!   guest that is built with `-Cpanic=immediate-abort`, whose panics are exceptions.
 #![no_std]
 
 mod boot;
@@ -95,4 +96,9 @@ unsafe extern "Rust" {
 /// Continues the entry where all architectures are alike.
 fn start(info: arch::BootInfo) -> ! {
     guest_main(Boot { xen: backend(), info })
+}
+
+/// Ends the guest after a line that reports an exception.
+fn exception(report: core::fmt::Arguments<'_>) -> ! {
+    exit::panicked(report)
 }

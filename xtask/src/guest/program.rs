@@ -163,15 +163,8 @@ const fn program(name: &'static str, place: Place, about: &'static str) -> Progr
 /// The smallest guest, which is built with optimisations.
 pub const TINY: &str = "tiny";
 
-/// Returns the most bytes of its file that the smallest guest's PT_LOAD segments may have. On
-/// aarch64 it reads a device tree and drives two kinds of interrupt controllers.
-#[must_use]
-pub const fn tiny_bytes(arch: Arch) -> u64 {
-    match arch {
-        Arch::X8664 | Arch::X86 => 16 * 1024,
-        Arch::Aarch64 => 34 * 1024,
-    }
-}
+/// The most bytes of its file that the smallest guest's PT_LOAD segments may have.
+pub const TINY_BYTES: u64 = 16 * 1024;
 
 /// The demonstration of Embassy, which runs only by its name: its dependencies take longer to build
 /// than all other programs.

@@ -310,7 +310,7 @@ fn show(raw: &str, line: &Line, session: &Session) {
 /// The guest programs that were built, each once.
 struct Binaries<'s> {
     session: &'s Session,
-    toolchains: BTreeMap<Arch, Toolchain>,
+    toolchains: BTreeMap<(Arch, bool), Toolchain>,
     built: BTreeMap<(Arch, String), PathBuf>,
 }
 
@@ -324,16 +324,17 @@ impl<'s> Binaries<'s> {
         if let Some(path) = self.built.get(&key) {
             return Ok(path.clone());
         }
-        if let Entry::Vacant(entry) = self.toolchains.entry(arch) {
-            entry.insert(build::toolchain(arch)?);
-        }
         let Session { workspace, target, .. } = self.session;
-        let (toolchain, is_tiny) = (&self.toolchains[&arch], binary == program::TINY);
+        let is_tiny = binary == program::TINY;
+        let toolchain = match self.toolchains.entry((arch, is_tiny)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(build::toolchain(arch, is_tiny)?),
+        };
         let path = build::build(workspace, binary, (arch, toolchain), is_tiny, target)?;
         if is_tiny {
             let bytes = build::loaded_bytes(&path)?;
             println!("{binary} loads {bytes} bytes on {}", arch.name());
-            let most = program::tiny_bytes(arch);
+            let most = program::TINY_BYTES;
             if bytes > most {
                 return Err(format!("{binary}: expected at most {most} bytes, found {bytes}"));
             }

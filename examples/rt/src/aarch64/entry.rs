@@ -111,8 +111,7 @@ global_asm!(
     "    ldr x1, ={sctlr}",
     "    orr x0, x0, x1",
     "    msr sctlr_el1, x0",
-    "    adrp x0, exception_vectors",
-    "    add x0, x0, :lo12:exception_vectors",
+    "    adrp x0, image_head", // the vectors follow the entry
     "    msr vbar_el1, x0",
     "    isb",
     "    ret",

@@ -5,24 +5,24 @@ use core::arch::{asm, global_asm};
 
 use super::{gic, vcpus};
 
-// Each of the 16 vectors has room for 32 instructions. Interrupts of the current level come to the
-// second and the sixth. An interrupt saves the registers that a function may change; the code of
+// Each vector has room for 32 instructions. Only the second four of the 16 exist, those of the
+// current level with its own stack pointer: the runtime uses neither SP_EL0 nor EL0. The linker
+// script puts the Image header and the entry in place of the first four, and other code in place
+// of the last eight. An interrupt saves the registers that a function may change; the code of
 // softfloat targets uses no vector registers.
 global_asm!(
     ".pushsection .text.vectors, \"ax\"",
-    ".balign 2048",
     ".globl exception_vectors",
     "exception_vectors:",
-    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+    ".irp vector, 4, 5, 6, 7",
     "    .balign 128",
-    "    .if \\vector == 5 || \\vector == 1",
+    "    .if \\vector == 5",
     "    b interrupt",
     "    .else",
     "    mov x0, #\\vector",
     "    b exception",
     "    .endif",
     ".endr",
-    "    .balign 128",
     "exception:",
     "    bl {exception}",
     "interrupt:",
@@ -72,12 +72,13 @@ extern "C" fn exception(vector: usize) -> ! {
             options(nomem, nostack, preserves_flags)
         );
     }
-    panic!(
-        "exception {vector} ({}) at {instruction:#x}, syndrome {syndrome:#x}, \
+    // A panic could be another exception, in a guest whose panics abort at once.
+    crate::exception(format_args!(
+        "by exception {vector} ({}) at {instruction:#x}, syndrome {syndrome:#x}, \
          address {address:#x}, vCPU {}",
         name(syndrome >> 26),
         vcpus::current(),
-    )
+    ))
 }
 
 /// Returns the name of an exception class in the Arm architecture's manual.

@@ -33,14 +33,15 @@ pub(super) extern "C" fn exception(frame: &Frame) -> ! {
     let address: usize;
     // SAFETY: reading the register changes nothing.
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    panic!(
-        "exception {} ({}) at {:#x}, error {:#x}, address {address:#x}, vCPU {}",
+    // A panic could be another exception, in a guest whose panics abort at once.
+    crate::exception(format_args!(
+        "by exception {} ({}) at {:#x}, error {:#x}, address {address:#x}, vCPU {}",
         frame.vector,
         name(frame.vector),
         frame.instruction,
         frame.error,
         descriptors::current(),
-    )
+    ))
 }
 
 /// Returns the exception's name in the processors' manuals.
