@@ -1,5 +1,5 @@
 //! Every example of xen-hal's documentation that makes hypercalls runs on the simulator, under the
-//! storm.
+//! storm. The porting guide quotes programs that are compiled.
 
 use super::judge;
 use std::fs;
@@ -56,4 +56,41 @@ fn examples_that_make_hypercalls_run_under_the_storm() {
     }
     judge("examples do not run under the storm", &found);
     assert!(stormy > 20, "only {stormy} examples were found");
+}
+
+/// The blocks of Rust in a Markdown file: the line of each, and its lines without indentation.
+fn rust_blocks(text: &str) -> Vec<(usize, Vec<&str>)> {
+    let mut lines = text.lines().enumerate();
+    let mut blocks = Vec::new();
+    while let Some((at, line)) = lines.next() {
+        if line == "```rust" {
+            let block =
+                lines.by_ref().map(|(_, line)| line.trim()).take_while(|line| *line != "```");
+            blocks.push((at + 1, block.collect()));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_porting_guide_quotes_the_examples() {
+    let root = workspace_root();
+    let folders = ["examples/guests/src/bin", "xen-hal/sim/examples"];
+    let programs: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder of examples"))
+        .filter_map(|file| fs::read_to_string(file.expect("a file").path()).ok())
+        .collect();
+    let programs: Vec<Vec<&str>> =
+        programs.iter().map(|program| program.lines().map(str::trim).collect()).collect();
+    let guide = fs::read_to_string(root.join("xen-hal/docs/porting.md")).expect("the guide");
+    let blocks = rust_blocks(&guide);
+    let is_quoted = |block: &[&str]| {
+        programs.iter().any(|program| program.windows(block.len()).any(|lines| lines == block))
+    };
+    let unknown = blocks.iter().filter(|(_, block)| block.is_empty() || !is_quoted(block));
+    let unknown: Vec<_> =
+        unknown.map(|(at, _)| format!("porting.md:{at}: expected lines of an example")).collect();
+    judge("the guide's code is not in the examples", &unknown);
+    assert!(blocks.len() >= 10, "only {} blocks were found", blocks.len());
 }
