@@ -27,8 +27,11 @@ pub(crate) struct Grants {
     pub(crate) active: BTreeMap<u32, Active>,
     /// The mappings of this domain, by handle.
     pub(crate) maps: Vec<Option<Map>>,
-    /// The handles that are free, in the order in which they are used next.
-    free_handles: VecDeque<usize>,
+    /// The handles that are free, by the vCPU that got them from Xen, in the order in which they are
+    /// used next.
+    free_handles: BTreeMap<usize, VecDeque<usize>>,
+    /// The vCPU that got each handle.
+    handle_owners: Vec<usize>,
     /// The maximum number of mappings.
     pub(crate) max_maps: usize,
 }
@@ -61,25 +64,31 @@ impl Grants {
             status_frames: Vec::new(),
             active: BTreeMap::new(),
             maps: Vec::new(),
-            free_handles: VecDeque::new(),
+            free_handles: BTreeMap::new(),
+            handle_owners: Vec::new(),
             max_maps,
         }
     }
 
-    /// Takes the handle that has been free for longest. Handles are added a page at a time, before
-    /// the last free one is taken (`get_maptrack_handle`).
-    pub(crate) fn take_handle(&mut self) -> Option<usize> {
-        if self.free_handles.len() <= 1 {
+    /// Takes the vCPU's handle that has been free for longest. Handles are added a page at a time,
+    /// before the last free one is taken. If there can be no more, it takes one of another vCPU
+    /// (`get_maptrack_handle`).
+    pub(crate) fn take_handle(&mut self, vcpu: usize) -> Option<usize> {
+        let free = self.free_handles.entry(vcpu).or_default();
+        if free.len() <= 1 {
             let (first, end) = (self.maps.len(), self.maps.len() + HANDLES_IN_PAGE);
             self.maps.resize(end.min(self.max_maps).max(first), None);
-            self.free_handles.extend(first..self.maps.len());
+            self.handle_owners.resize(self.maps.len(), vcpu);
+            free.extend(first..self.maps.len());
         }
-        self.free_handles.pop_front()
+        let own = free.pop_front();
+        own.or_else(|| self.free_handles.values_mut().find_map(VecDeque::pop_front))
     }
 
     /// Returns a handle that is not used (`put_maptrack_handle`).
     pub(crate) fn return_handle(&mut self, handle: usize) {
-        self.free_handles.push_back(handle);
+        let vcpu = self.handle_owners.get(handle).copied().unwrap_or_default();
+        self.free_handles.entry(vcpu).or_default().push_back(handle);
     }
 
     /// How many entries the table has.

@@ -43,6 +43,8 @@ pub(crate) fn address_in_program(gfn: u64) -> Option<usize> {
 enum Owner {
     Free,
     Xen,
+    /// Xen has it for a domain that released it: the domain cannot map it again.
+    Released,
     Domain(usize),
     /// The domain released the frame, but something still uses it. Xen counts it as the domain's.
     Leaving(usize),
@@ -119,6 +121,16 @@ impl Frames {
         self.owners[frame.0] == Owner::Domain(domain)
     }
 
+    /// Releases a page of Xen's that a domain has mapped.
+    pub(crate) fn release_of_xen(&mut self, frame: MachineFrame) {
+        self.owners[frame.0] = Owner::Released;
+    }
+
+    /// Whether a page of Xen's was released.
+    pub(crate) fn is_released(&self, frame: MachineFrame) -> bool {
+        self.owners[frame.0] == Owner::Released
+    }
+
     /// Counts a use of a frame besides its owner's.
     pub(crate) fn hold(&mut self, frame: MachineFrame) {
         self.users[frame.0] += 1;
@@ -152,7 +164,7 @@ impl Frames {
                 self.pages[domain] -= 1;
                 Owner::Free
             }
-            Owner::Xen | Owner::Free => Owner::Free,
+            Owner::Xen | Owner::Released | Owner::Free => Owner::Free,
         };
         self.lowest = self.lowest.min(frame.0);
     }

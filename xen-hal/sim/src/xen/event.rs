@@ -7,7 +7,7 @@ use xen_pac::event_channel::{
     EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu,
     EvtchnBindVirq, EvtchnClose, EvtchnExpandArray, EvtchnInitControl, EvtchnReset, EvtchnSend,
     EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU, EvtchnStatusUInterdomain,
-    EvtchnStatusUUnbound, EvtchnUnmask, command,
+    EvtchnUnmask, command,
 };
 
 use super::{Answer, Call};
@@ -49,7 +49,12 @@ pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Ans
         command::Status::NUMBER => call.update(at, status),
         command::BindVcpu::NUMBER => bind_vcpu(call, call.read(at)?),
         command::Unmask::NUMBER => unmask(call, call.read::<EvtchnUnmask>(at)?.port),
-        command::Reset::NUMBER | RESET_CONT => reset(call, call.read::<EvtchnReset>(at)?.dom),
+        command::Reset::NUMBER => reset(call, call.read::<EvtchnReset>(at)?.dom),
+        RESET_CONT => {
+            let target = call.own_target(call.read::<EvtchnReset>(at)?.dom)?;
+            // No reset takes too long here.
+            Err(if target == call.me.domain { Errno::EBUSY } else { Errno::EINVAL })
+        }
         command::InitControl::NUMBER => init_control(call, call.read(at)?),
         command::ExpandArray::NUMBER => {
             call.read::<EvtchnExpandArray>(at)?;
@@ -182,24 +187,26 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
     let port = call.state.domains[target].ports.get(asked.port)?.clone();
     call.state.may_act_on(call.me.domain, target)?;
     asked.vcpu = port.vcpu as u32;
-    (asked.status, asked.u) = match port.binding {
-        Binding::Free => (EvtchnState::CLOSED, asked.u),
-        Binding::Unbound { remote } => (
-            EvtchnState::UNBOUND,
-            EvtchnStatusU::from_unbound(EvtchnStatusUUnbound { dom: remote }),
-        ),
-        Binding::Interdomain { remote, port } => (
-            EvtchnState::INTERDOMAIN,
-            EvtchnStatusU::from_interdomain(EvtchnStatusUInterdomain {
-                dom: remote,
-                _pad0: [0; 2],
-                port,
-            }),
-        ),
-        Binding::Pirq(number) => (EvtchnState::PIRQ, EvtchnStatusU::from_pirq(number)),
-        Binding::Virq(virq) => (EvtchnState::VIRQ, EvtchnStatusU::from_virq(virq)),
-        Binding::Ipi => (EvtchnState::IPI, asked.u),
+    // The bytes of the union that a kind does not use stay as they were.
+    let before = asked.u.interdomain();
+    let word = |value: u32| EvtchnStatusUInterdomain {
+        dom: Domid(value as u16),
+        _pad0: ((value >> 16) as u16).to_le_bytes(),
+        ..before
     };
+    let (status, u) = match port.binding {
+        Binding::Free => (EvtchnState::CLOSED, before),
+        Binding::Unbound { remote } => {
+            (EvtchnState::UNBOUND, EvtchnStatusUInterdomain { dom: remote, ..before })
+        }
+        Binding::Interdomain { remote, port } => {
+            (EvtchnState::INTERDOMAIN, EvtchnStatusUInterdomain { dom: remote, port, ..before })
+        }
+        Binding::Pirq(number) => (EvtchnState::PIRQ, word(number)),
+        Binding::Virq(virq) => (EvtchnState::VIRQ, word(virq.0)),
+        Binding::Ipi => (EvtchnState::IPI, before),
+    };
+    (asked.status, asked.u) = (status, EvtchnStatusU::from_interdomain(u));
     Ok(0)
 }
 

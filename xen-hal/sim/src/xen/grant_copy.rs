@@ -67,9 +67,6 @@ fn side<'a>(
     pointer: &'a GnttabCopyPtr,
     is_grant: bool,
 ) -> Result<Side<'a>, GrantStatus> {
-    if !is_grant && pointer.domid != Domid::SELF {
-        return Err(GrantStatus::PERMISSION_DENIED);
-    }
     let domain = call.target(pointer.domid).map_err(|_| GrantStatus::BAD_DOMAIN)?;
     Ok(Side { pointer, domain, is_grant })
 }
@@ -80,6 +77,9 @@ fn place(
     write: bool,
 ) -> Result<(Place, (usize, usize)), GrantStatus> {
     if !side.is_grant {
+        if side.pointer.domid != Domid::SELF {
+            return Err(GrantStatus::PERMISSION_DENIED);
+        }
         let gfn = side.pointer.u.gmfn();
         let page = call.state.page_of(call.me.domain, gfn);
         let own = page.map(Place::Frame).or_else(|| address_in_program(gfn).map(Place::Program));

@@ -51,7 +51,8 @@ fn take_handle(call: &mut Call<'_>) -> Result<usize, GrantStatus> {
     } else {
         GrantStatus::NO_DEVICE_SPACE
     };
-    call.domain_mut().grants.take_handle().ok_or(full)
+    let vcpu = call.me.vcpu;
+    call.domain_mut().grants.take_handle(vcpu).ok_or(full)
 }
 
 /// Maps the page of a grant at the caller's address, and counts the use.

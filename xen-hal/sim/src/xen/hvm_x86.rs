@@ -5,7 +5,7 @@ use xen_hal::hypercall::Errno;
 use xen_pac::command::Command;
 use xen_pac::hvm::{
     CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector,
-    XenHvmGetTime, XenHvmParam, command,
+    XenHvmGetMemType, XenHvmGetTime, XenHvmPagetableDying, XenHvmParam, XenHvmXentrace, command,
 };
 
 use super::{Answer, Call};
@@ -39,6 +39,33 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             asked.now = call.state.domain_time(call.me.domain, call.state.now);
             Ok(0)
         }),
+        command => of_the_toolstack(call, command, at),
+    }
+}
+
+/// Commands of device models and monitors, which change nothing here: the answer to zeros in the
+/// argument, but for the domain.
+fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
+    match command {
+        command::PagetableDying::NUMBER => {
+            let asked: XenHvmPagetableDying = call.read(at)?;
+            call.target(asked.domid)?;
+            Err(Errno::EINVAL)
+        }
+        command::Xentrace::NUMBER => {
+            call.reach(at, size_of::<XenHvmXentrace>(), false)?;
+            Err(Errno::EINVAL)
+        }
+        command::GetMemType::NUMBER => {
+            let asked: XenHvmGetMemType = call.read(at)?;
+            call.target(asked.domid)?;
+            Ok(0)
+        }
+        command::GuestRequestVmEvent::NUMBER => Err(Errno::EINVAL),
+        command::Altp2m::NUMBER => {
+            call.reach(at, 8, false)?;
+            Err(Errno::EOPNOTSUPP)
+        }
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -103,6 +130,7 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     })?;
     // Both task state parameters are one value, with the size in the upper half.
     let (index, value) = match asked.index {
+        HvmParam::VM86_TSS if asked.value == 0 => (HvmParam::VM86_TSS_SIZED, 0),
         HvmParam::VM86_TSS if asked.value <= u64::from(u32::MAX) => {
             (HvmParam::VM86_TSS_SIZED, asked.value | OLD_TASK_STATE << u32::BITS)
         }

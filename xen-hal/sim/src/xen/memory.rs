@@ -70,8 +70,36 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::MemoryMap::NUMBER if !call.state.profile.is_arm() && start == 0 => {
             call.update(at, memory_map)
         }
+        _ if !call.state.profile.is_arm() => of_the_toolstack(call, command, at),
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Commands of the toolstack and of PV guests on x86, which change nothing here: the size of the
+/// argument, and the answer to zeros in it for the control domain and for a guest.
+const TOOLSTACK: [(u32, usize, Answer, Answer); 13] = [
+    (command::MachphysMfnList::NUMBER, 24, Ok(0), Ok(0)),
+    (command::Exchange::NUMBER, 72, Ok(0), Ok(0)),
+    (command::SetMemoryMap::NUMBER, 24, Ok(0), Err(Errno::EPERM)),
+    (command::SetPodTarget::NUMBER, 40, Ok(0), Err(Errno::EPERM)),
+    (command::GetPodTarget::NUMBER, 40, Ok(0), Err(Errno::EPERM)),
+    // `get_sharing_freed_pages` and `get_sharing_shared_pages` take no argument.
+    (18, 0, Ok(0), Ok(0)),
+    (19, 0, Ok(0), Ok(0)),
+    // `access_op`, `claim_pages`, `reserved_device_memory_map`.
+    (21, 24, Err(Errno::EPERM), Err(Errno::EPERM)),
+    (24, 32, Ok(0), Err(Errno::EPERM)),
+    (27, 24, Ok(0), Ok(0)),
+    (command::MachphysCompatMfnList::NUMBER, 24, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
+    (command::GetVnumainfo::NUMBER, 48, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
+    (command::AcquireResource::NUMBER, 32, Err(Errno::EPERM), Err(Errno::EPERM)),
+];
+
+fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
+    let row = TOOLSTACK.iter().find(|(number, ..)| *number == command).ok_or(Errno::ENOSYS)?;
+    let (_, size, control, guest) = *row;
+    call.reach(at, size, false)?;
+    if call.domain().role == Role::Control { control } else { guest }
 }
 
 fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> usize) -> Answer {
@@ -164,7 +192,15 @@ fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
         let state = &mut *call.state;
         let physmap = &mut state.domains[target].physmap;
         let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
-        at.is_some_and(|at| physmap.free(at, &mut state.frames, &state.memory).is_ok())
+        let Some(at) = at else { return false };
+        match physmap.entry(at) {
+            // On x86 a page of Xen's leaves its frame, and is not counted.
+            Entry::Xen(page) if !state.profile.is_arm() => {
+                state.frames.release_of_xen(page);
+                physmap.put(at, Entry::Empty, &state.memory).is_ok()
+            }
+            _ => physmap.free(at, &mut state.frames, &state.memory).is_ok(),
+        }
     })
 }
 
@@ -264,7 +300,10 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let entry = match space {
         MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
         MapSpace::SHARED_INFO => return Err(Errno::EINVAL),
-        MapSpace::GRANT_TABLE => Entry::Xen(grant_frame(call, target, index)?),
+        MapSpace::GRANT_TABLE => match grant_frame(call, target, index)? {
+            page if call.state.frames.is_released(page) => return Err(Errno::EBUSY),
+            page => Entry::Xen(page),
+        },
         MapSpace::GMFN if !arm => match call.state.domains[target].physmap.get(index) {
             own @ (Entry::Ram(_) | Entry::Xen(_)) => own,
             // A page of the domain that is mapped as a grant has no other frame.

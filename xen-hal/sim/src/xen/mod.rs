@@ -124,6 +124,14 @@ fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answ
         // Every simulated domain has a local APIC, or none.
         HypercallNr::XENPMU_OP if !arm => Err(Errno::EOPNOTSUPP),
         HypercallNr::HYPFS_OP if !control => Err(Errno::EPERM),
+        HypercallNr::HYPFS_OP => Err(Errno::EINVAL),
+        // No domain can name itself as the foreign one, and none has a device model.
+        HypercallNr::MMUEXT_OP if !arm => Err(Errno::ESRCH),
+        HypercallNr::DM_OP if !arm => Err(Errno::ENODATA),
+        // The continuation of a command of `domctl`.
+        HypercallNr::ARCH_1 if !arm => {
+            call.reach(a, TOOLSTACK_ARGUMENT, false).and(Err(Errno::EACCES))
+        }
         HypercallNr::XEN_VERSION => version::xen_version(call, a, b),
         HypercallNr::EVENT_CHANNEL_OP => event::event_channel_op(call, a, b),
         HypercallNr::HVM_OP => hvm::hvm_op(call, a, b),

@@ -97,9 +97,10 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
             Ok(0)
         }
         // The machine has one processor, so every vCPU of the hardware domain is pinned to it. Its
-        // local APIC and ACPI have number 0.
+        // local APIC and ACPI have number 0. Xen looks up the processor with the vCPU's number.
         command::GetPhysid::NUMBER if call.domain().role == Role::Control => {
-            call.write(at, VcpuGetPhysid { phys_id: 0 }).map(|()| 0)
+            let phys_id = if vcpu == 0 { 0 } else { u64::MAX };
+            call.write(at, VcpuGetPhysid { phys_id }).map(|()| 0)
         }
         command::SendNmi::NUMBER
         | command::GetPhysid::NUMBER

@@ -39,15 +39,17 @@ fn whose_the_pages_are() {
         let (own, page, none) = (t.domain(), t.frame(1), 1 << 40);
         let mine = Frame(SELF, page);
         for (what, from, to, status) in [
-            ("from oneself by number", Frame(own, none), Grant(NOBODY, 0), DENIED),
-            ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), DENIED),
+            ("from oneself by number", Frame(own, page), mine, DENIED),
+            ("the same, to nobody's grant", Frame(own, none), Grant(NOBODY, 0), BAD_DOMAIN),
+            ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), BAD_DOMAIN),
             (
                 "from nobody's grant, to oneself by number",
                 Grant(NOBODY, 0),
                 Frame(own, page),
                 BAD_DOMAIN,
             ),
-            ("to oneself by number", Frame(SELF, none), Frame(own, page), DENIED),
+            ("to oneself by number", mine, Frame(own, page), DENIED),
+            ("the same, from no frame", Frame(SELF, none), Frame(own, page), BAD_PAGE),
             ("to nobody's grant", Frame(SELF, none), Grant(NOBODY, 0), BAD_DOMAIN),
             ("from past the table", Grant(own, 512), Frame(SELF, none), BAD_GNTREF),
             ("from no frame, to past the table", Frame(SELF, none), Grant(own, 512), BAD_PAGE),

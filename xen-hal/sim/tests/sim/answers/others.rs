@@ -97,7 +97,11 @@ fn calls_of_the_toolstack_and_numbers_that_are_not_used() {
         }
         let (arm, control) = (is_arm(profile), profile == Profile::DOM0);
         t.is("xenpmu_op", ask(40, NOWHERE), if arm { ENOSYS } else { EOPNOTSUPP });
-        t.is("hypfs_op", ask(42, NOWHERE), if control { ENOSYS } else { EPERM });
+        t.is("hypfs_op", ask(42, NOWHERE), if control { EINVAL } else { EPERM });
+        for (number, answer) in [(26, ESRCH), (41, ENODATA), (49, EFAULT)] {
+            let answer = if arm { ENOSYS } else { answer };
+            t.is(&format!("{number}"), ask(number, NOWHERE), answer);
+        }
         for number in [0, 11, 38, 47, 63] {
             t.is(&format!("{number}"), ask(number, NOWHERE), ENOSYS);
         }
