@@ -13,11 +13,13 @@
 //! - `world.rs`: the state that all vCPUs of a scenario share, and the upcall handler
 //! - `transcript/`: lines made of tokens
 //! - `scenario/`: the scenarios, a file each
+//! - `random/`: random programs, which run on both sides and are compared
 #![no_std]
 
 mod failure;
 pub mod list;
 mod machine;
+pub mod random;
 mod scenario;
 pub mod transcript;
 

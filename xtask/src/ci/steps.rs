@@ -225,7 +225,7 @@ fn guests() -> Vec<Step> {
         ),
         step(
             "guests-x86_64",
-            "on real Xen, AMD and Intel, every scenario prints its recorded transcript",
+            "on real Xen, AMD and Intel, every scenario prints its transcript; a random program",
             &[
                 emulator::needs(PLATFORMS[0]),
                 &[
@@ -242,6 +242,7 @@ fn guests() -> Vec<Step> {
             vec![
                 Call::xtask("guest --all --arch x86_64 --route dom0 --release 4.17"),
                 Call::xtask("guest ipi --arch x86_64 --route vmx"),
+                Call::xtask("guest random --calls 1500"),
             ],
         ),
     ]

@@ -8,6 +8,7 @@ use crate::guest::build;
 use crate::guest::emulator::Options;
 use crate::guest::platform::{self, PLATFORMS, Platform};
 use crate::guest::program::{self, Program};
+use crate::guest::random::{self, Comparison};
 use crate::guest::session::Session;
 use crate::guest::tally::Tally;
 
@@ -74,6 +75,12 @@ pub struct Arguments {
     /// Keep each run's console in a file, even if the run passes.
     #[arg(long)]
     keep_logs: bool,
+    /// The first seed of the program `random`.
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    seed: u64,
+    /// The number of calls of the program `random`.
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    calls: u32,
     /// Type standard input into the guest's console.
     #[arg(long, conflicts_with = "all")]
     interactive: bool,
@@ -116,7 +123,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         keep_logs: arguments.keep_logs,
         verbose: arguments.verbose,
         dry_run: arguments.dry_run,
-        quiet: arguments.all,
+        quiet: arguments.all || arguments.programs == [random::NAME],
         interactive: arguments.interactive,
     };
     std::fs::create_dir_all(&session.files)
@@ -128,6 +135,17 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
             format!("the image is for {}, which no chosen platform has", arch.name())
         })?;
         return session.run_image(*platform, image.clone(), &arguments.command_line);
+    }
+    if arguments.programs == [random::NAME] {
+        let mut all_agree = true;
+        let is_default = arguments.route.is_none() && arguments.arch.is_none();
+        for platform in &platforms[..if is_default { 1 } else { platforms.len() }] {
+            let comparison = Comparison::new(&session, *platform)?;
+            for seed in (arguments.seed..).take(arguments.repeat as usize) {
+                all_agree &= comparison.run(seed, arguments.calls)?;
+            }
+        }
+        return Ok(all_agree);
     }
     let programs = choose(&arguments.programs)?;
     let mut tally = Tally::default();
@@ -165,6 +183,7 @@ fn list() {
     }
     println!("Scenarios and programs:");
     program::all().for_each(|program| println!("  {:24} {}", program.name, program.about));
+    println!("  {:24} {}", random::NAME, random::ABOUT);
 }
 
 /// Returns the programs of those names; the scenarios and proving programs for no name.

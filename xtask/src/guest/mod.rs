@@ -5,7 +5,7 @@
 //! install, [`emulator`] makes the command line of a boot, and [`boot`] runs it and streams the
 //! console. [`session`] does all of that for programs and platforms. [`verdict`] judges the end,
 //! [`transcript`] compares what a scenario printed with what was recorded, and [`tally`] counts
-//! runs.
+//! runs. [`random`] compares random programs with the simulator.
 
 pub mod boot;
 pub mod build;
@@ -15,6 +15,7 @@ pub mod emulator;
 pub mod packages;
 pub mod platform;
 pub mod program;
+pub mod random;
 pub mod session;
 pub mod tally;
 pub mod transcript;

@@ -56,10 +56,10 @@ pub struct Session {
 type Timed = (Duration, String, Line);
 
 /// What a program's run left.
-struct Run {
+pub(super) struct Run {
     end: Option<End>,
-    lines: Vec<Timed>,
-    took: Duration,
+    pub(super) lines: Vec<Timed>,
+    pub(super) took: Duration,
     output: String,
 }
 
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Runs the emulator, and divides what it printed among the programs.
-    fn watch(
+    pub(super) fn watch(
         &self,
         platform: Platform,
         emulation: &Emulation,
@@ -266,7 +266,7 @@ impl Session {
 }
 
 impl Run {
-    fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Verdict {
         let lines: Vec<Line> = self.lines.iter().map(|(_, _, line)| line.clone()).collect();
         let end = self.end.clone().unwrap_or(End::Stopped);
         verdict::judge(&lines, &end, &self.output)

@@ -9,6 +9,7 @@ use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::{AddressSpace, Counter, Interrupts, VcpuId};
 use xen_pac::hvm::CallbackVia;
 
+pub(crate) use world::let_interrupts_in;
 pub use world::{VCPUS, World};
 
 /// The number of pages that a scenario may use.

@@ -2,13 +2,13 @@
 //! each vCPU's ports.
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use xen_hal::clock::{Instant, Monotonic};
 use xen_hal::event::{Binding, Drain, Events, Port, PortSet, TwoLevel};
-use xen_hal::hypercall::Commands;
+use xen_hal::hypercall::{Commands, Hypercall as _};
 use xen_hal::memory::WidthLatch;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{Interrupts as _, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
@@ -37,6 +37,7 @@ pub struct World {
     /// The domain's own number, once the scenario runs.
     me: AtomicU32,
     pub(crate) readings: Readings,
+    pub(crate) mail: Mail,
 }
 
 /// The state of one vCPU.
@@ -73,6 +74,7 @@ impl World {
             ports: [const { AtomicU32::new(0) }; VCPUS],
             me: AtomicU32::new(Domid::SELF.0 as u32),
             readings: Readings::new(),
+            mail: Mail::new(),
         }
     }
 
@@ -196,6 +198,13 @@ impl World {
         }
     }
 
+    /// The same for a block by its address.
+    pub(crate) fn moved_to(&self, vcpu: VcpuId, address: usize) {
+        if let Some(desk) = self.desk(vcpu) {
+            desk.info.store(ptr::with_exposed_provenance_mut(address), Ordering::SeqCst);
+        }
+    }
+
     /// Returns the number of times that a handler ran for a port.
     pub(crate) fn arrived(&self, port: Port) -> u32 {
         self.arrived.get(port.0 as usize).map_or(0, |arrived| arrived.load(Ordering::SeqCst))
@@ -296,4 +305,74 @@ impl Readings {
     pub(crate) fn in_order(&self) -> bool {
         !self.backwards.load(Ordering::SeqCst)
     }
+}
+
+/// Hypercalls that one vCPU makes for another.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    number: AtomicU32,
+    arguments: [AtomicUsize; 4],
+    answer: AtomicUsize,
+    /// Odd while a hypercall is asked for.
+    turn: AtomicU32,
+}
+
+impl Mail {
+    const fn new() -> Self {
+        Self {
+            number: AtomicU32::new(0),
+            arguments: [const { AtomicUsize::new(0) }; 4],
+            answer: AtomicUsize::new(0),
+            turn: AtomicU32::new(0),
+        }
+    }
+
+    /// Asks for a hypercall and waits for its answer. The number of all ones asks for a moment with
+    /// interrupts on.
+    pub(crate) fn send<M: Machine>(
+        &self,
+        machine: &M,
+        number: u32,
+        arguments: [usize; 4],
+    ) -> isize {
+        self.number.store(number, Ordering::SeqCst);
+        for (to, argument) in self.arguments.iter().zip(arguments) {
+            to.store(argument, Ordering::SeqCst);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::SeqCst) + 1;
+        while self.turn.load(Ordering::SeqCst) == turn {
+            machine.relax();
+        }
+        self.answer.load(Ordering::SeqCst) as isize
+    }
+
+    /// Makes the hypercalls that are asked for. The vCPU does nothing else.
+    pub(crate) fn serve<M: Machine>(&self, machine: &M) {
+        loop {
+            let turn = self.turn.load(Ordering::SeqCst);
+            if turn.is_multiple_of(2) {
+                machine.relax();
+                continue;
+            }
+            let number = self.number.load(Ordering::SeqCst);
+            let answer = if number == u32::MAX {
+                let_interrupts_in(machine);
+                0
+            } else {
+                let [a, b, c, d] =
+                    [0, 1, 2, 3].map(|index| self.arguments[index].load(Ordering::SeqCst));
+                // SAFETY: the vCPU that asks knows what the arguments point to.
+                unsafe { machine.xen().call5(number, a, b, c, d, 0) }
+            };
+            self.answer.store(answer as usize, Ordering::SeqCst);
+            self.turn.store(turn + 1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Turns interrupts on, makes a hypercall, and turns them off.
+pub(crate) fn let_interrupts_in<M: Machine>(machine: &M) {
+    machine.enable_interrupts();
+    machine.relax();
+    machine.interrupts().disable();
 }

@@ -2,35 +2,39 @@
 //! every scenario must print the recorded transcript, line for line.
 
 mod machine;
+mod platforms;
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use conformance::list::SCENARIOS;
-use machine::Simulated;
-use xen_pac::release::Release;
-use xen_sim::{Arch, DomainConfig, FaultRates, Machine, Profile, Role};
+use xen_sim::{FaultRates, Profile};
 
 /// A platform whose transcripts were recorded, and the simulator's profile of it.
+#[derive(Clone, Copy)]
 struct Platform {
     /// The folder of its transcripts.
     name: &'static str,
-    profile: Profile,
 }
 
-const fn platform(name: &'static str, profile: Profile) -> Platform {
-    Platform { name, profile }
+impl Platform {
+    fn profile(self) -> Profile {
+        platforms::of(self.name).expect("the simulator has a profile of each platform")
+    }
 }
 
-const X86_DOM0: Platform = platform("x86_64-dom0-4.17", Profile::DOM0);
+const fn platform(name: &'static str) -> Platform {
+    Platform { name }
+}
+
+const X86_DOM0: Platform = platform("x86_64-dom0-4.17");
 const PLATFORMS: [Platform; 6] = [
     X86_DOM0,
-    platform("x86_64-vmx-4.17", Profile::DOM0),
-    platform("x86_64-dom0-4.20", Profile { release: Release::new(4, 20), ..Profile::DOM0 }),
-    platform("x86_64-domu-4.17", Profile::DOMU),
-    platform("x86_64-domu-4.20", Profile { release: Release::new(4, 20), ..Profile::DOMU }),
-    platform("aarch64-dom0less-4.17", Profile::DOM0LESS),
+    platform("x86_64-vmx-4.17"),
+    platform("x86_64-dom0-4.20"),
+    platform("x86_64-domu-4.17"),
+    platform("x86_64-domu-4.20"),
+    platform("aarch64-dom0less-4.17"),
 ];
 
 /// Lines that the simulator cannot print, by the platform's and the scenario's name and the start
@@ -48,20 +52,9 @@ const NOT_SIMULATED: [(&str, &str); 1] = [("arm-fifo", "the FIFO form of event c
 
 /// What a scenario prints on the simulator.
 fn printed(on: &Platform, name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&lines);
-    let mut machine =
-        Machine::new(on.profile, seed).expect("there is memory for a machine").fault_rates(rates);
-    let is_arm = on.profile.arch == Arch::Aarch64;
-    let program = move |guest| conformance::run(name, &Simulated::new(guest, is_arm, told));
-    let config =
-        if on.profile.role == Role::Guest { DomainConfig::domu() } else { DomainConfig::new() };
-    machine.domain(config.vcpus(2), program).expect("there is memory for a domain");
-    let ended = machine.run();
-    let mut lines = lines.lock().expect("no line is being told any more").clone();
-    if let Err(failure) = ended {
-        lines.push(failure.to_string());
-    }
+    let (mut lines, failure) =
+        platforms::run(&on.profile(), seed, rates, move |machine| conformance::run(name, &machine));
+    lines.extend(failure);
     lines
 }
 

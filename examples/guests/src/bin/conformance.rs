@@ -7,7 +7,7 @@ use core::mem;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{Failure, Machine, PAGES, VCPUS, World};
+use conformance::{Failure, Machine, PAGES, VCPUS, World, random};
 use rt::{AnyBackend, Boot, Page, interrupts, println, vcpus};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId};
@@ -32,7 +32,11 @@ fn main(boot: Boot) -> Result<(), Failure> {
     rt::on_upcall(|| WORLD.upcall(vcpus::current()));
     #[cfg(not(target_arch = "aarch64"))]
     interrupts::on_own_upcall(|| WORLD.own_upcall(vcpus::current()));
-    conformance::run(name, &Guest { xen: boot.xen })?;
+    let guest = Guest { xen: boot.xen };
+    match boot.command_line().split_once("random ") {
+        Some((_, plan)) => random::run(&guest, random::Plan::parse(plan))?,
+        None => conformance::run(name, &guest)?,
+    }
     println!("guest: lines written: {}", WRITTEN.load(Ordering::Relaxed));
     Ok(())
 }

@@ -27,8 +27,8 @@ pub(crate) struct Grants {
     pub(crate) active: BTreeMap<u32, Active>,
     /// The mappings of this domain, by handle.
     pub(crate) maps: Vec<Option<Map>>,
-    /// The handles that are free, by the vCPU that got them from Xen, in the order in which they are
-    /// used next.
+    /// The handles that are free, by the vCPU that got them from Xen, in the order in which they
+    /// are used next.
     free_handles: BTreeMap<usize, VecDeque<usize>>,
     /// The vCPU that got each handle.
     handle_owners: Vec<usize>,

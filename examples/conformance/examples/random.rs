@@ -1,0 +1,36 @@
+//! Runs a random program on the simulator and prints what a guest prints on real Xen. The first
+//! argument is the platform, as in `x86_64-dom0-4.17`; the others are the plan.
+
+#[path = "../tests/conformance/machine.rs"]
+mod machine;
+#[path = "../tests/conformance/platforms.rs"]
+mod platforms;
+
+use std::process::ExitCode;
+
+use conformance::random::{self, Plan};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let platform = arguments.next().unwrap_or_default();
+    let plan: Vec<String> = arguments.collect();
+    let mut plan = plan.join(" ");
+    let Some(on) = platforms::of(&platform) else {
+        eprintln!("expected a platform, as in x86_64-dom0-4.17, found `{platform}`");
+        return ExitCode::FAILURE;
+    };
+    if platform.starts_with("x86-") {
+        plan += " bits=32";
+    }
+    if platform.starts_with("aarch64-") {
+        plan += " arm=1";
+    }
+    let (lines, failure) = platforms::run(&on, 1, xen_sim::FaultRates::new(), move |machine| {
+        random::run(&machine, Plan::parse(&plan))
+    });
+    lines.iter().for_each(|line| println!("{line}"));
+    if let Some(failure) = failure {
+        println!("{failure}");
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,556 @@
+//! Carries out the steps of a random program, and prints what they did.
+
+use core::fmt::{self, Write};
+use core::mem::offset_of;
+use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
+
+use xen_hal::hypercall::{Hypercall, check};
+use xen_hal::platform::{AddressSpace, VcpuId};
+use xen_pac::base::Domid;
+use xen_pac::command::Command as _;
+use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, command as grant};
+use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm};
+use xen_pac::hypercall::HypercallNr;
+use xen_pac::memory::command as memory;
+use xen_pac::shared_info::raw;
+use xen_pac::vcpu::command as vcpu;
+
+use super::step::{Step, Value};
+use super::table::{Does, Kind, NUMBER, REGISTER};
+use super::{ARGUMENT, BLOCKS, KEPT, Plan, SPARE, STATUS, TABLE, TARGETS};
+use crate::{Failure, Machine, PAGES};
+
+/// The ports whose bits are compared.
+const PORTS: usize = 256;
+/// The vCPUs whose blocks are compared.
+const VCPUS: usize = 2;
+/// The first entries of the grant table, in bytes, and of their status, which are compared.
+const ENTRIES: usize = 256;
+/// Bytes of an argument, with its lists.
+const BYTES: usize = 512;
+/// An address without memory.
+const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
+
+/// What is in shared pages.
+#[derive(Clone, Copy)]
+struct Shared {
+    pending: [u8; PORTS / 8],
+    mask: [u8; PORTS / 8],
+    upcall: [u8; VCPUS],
+    selector: [usize; VCPUS],
+    entries: u32,
+    status: u32,
+}
+
+pub(super) struct Interpreter<'a, M: Machine> {
+    machine: &'a M,
+    plan: Plan<'a>,
+    me: u64,
+    frames: [u64; PAGES],
+    /// The block of each vCPU.
+    blocks: [usize; VCPUS],
+    /// The version of the grant table.
+    version: u64,
+    /// At which pages a grant is mapped.
+    mapped: [bool; PAGES],
+    /// The handle of the last grant that was mapped at each page.
+    handles: [u64; PAGES],
+    /// How many pages the domain had.
+    pages: isize,
+    before: Shared,
+}
+
+/// A line that is being made.
+struct Text {
+    bytes: [u8; 800],
+    length: usize,
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self { bytes: [0; 800], length: 0 }
+    }
+
+    fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+struct Answer(isize);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match check(self.0) {
+            Ok(value) => write!(f, "{value:#x}"),
+            Err(errno) => write!(f, "{errno}"),
+        }
+    }
+}
+
+impl<'a, M: Machine> Interpreter<'a, M> {
+    pub(super) fn new(machine: &'a M, plan: Plan<'a>) -> Result<Self, Failure> {
+        let world = machine.world();
+        let me = world.find_me(machine)?;
+        world.attach(machine)?;
+        for port in (0..128).filter(|port| port % 4 == 3) {
+            world.give(xen_hal::event::Port(port), VcpuId(1));
+        }
+        let mut frames = [0; PAGES];
+        for (index, frame) in frames.iter_mut().enumerate() {
+            let found = machine.space().frame_of(machine.page(index));
+            *frame = found.ok_or(Failure::Broken("each page has a frame"))?.0;
+        }
+        let page = machine.page(0).as_ptr().expose_provenance();
+        let mut blocks = [page, page + size_of::<raw::VcpuInfo>()];
+        if plan.is_arm {
+            blocks[1] = 0;
+        }
+        (1..PAGES).for_each(|index| {
+            machine.page(index).as_ptr().expose_provenance();
+        });
+        let before = Shared {
+            pending: [0; PORTS / 8],
+            mask: [0; PORTS / 8],
+            upcall: [0; VCPUS],
+            selector: [0; VCPUS],
+            entries: 0,
+            status: 0,
+        };
+        let mut new = Self {
+            machine,
+            plan,
+            me: me.0.into(),
+            frames,
+            blocks,
+            version: 1,
+            mapped: [false; PAGES],
+            handles: [0; PAGES],
+            pages: 0,
+            before,
+        };
+        machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
+        new.put_back(1, 0, TABLE);
+        new.pages = new.reservation();
+        new.before = new.look();
+        Ok(new)
+    }
+
+    fn call(&self, number: u32, arguments: [usize; 4]) -> isize {
+        let [a, b, c, d] = arguments;
+        // SAFETY: what the arguments point to is the program's own, or nothing at all.
+        unsafe { self.machine.xen().call5(number, a, b, c, d, 0) }
+    }
+
+    fn page(&self, index: usize) -> usize {
+        self.machine.page(index).addr().get()
+    }
+
+    fn word<T: Copy>(&self, at: usize) -> T {
+        // SAFETY: the page is mapped, and the program's own or shared.
+        unsafe { with_exposed_provenance::<T>(at).read_volatile() }
+    }
+
+    fn set<T>(&self, at: usize, value: T) {
+        // SAFETY: as above.
+        unsafe { with_exposed_provenance_mut::<T>(at).write_volatile(value) };
+    }
+
+    fn put(&self, at: usize, size: usize, value: u64) {
+        (0..size.min(8)).for_each(|byte| self.set(at + byte, (value >> (byte * 8)) as u8));
+    }
+
+    fn get(&self, at: usize, size: usize) -> u64 {
+        (0..size.min(8))
+            .fold(0, |value, byte| value | u64::from(self.word::<u8>(at + byte)) << (byte * 8))
+    }
+
+    fn clear_argument(&self) -> usize {
+        let at = self.page(ARGUMENT);
+        (0..BYTES).step_by(8).for_each(|byte| self.set(at + byte, 0_u64));
+        at
+    }
+
+    fn resolve(&self, value: Value) -> u64 {
+        match value {
+            Value::Plain(value) => value,
+            Value::Frame(page) => self.frames[page],
+            Value::Physical(page, offset) => (self.frames[page] << 12) + offset,
+            Value::Handle(page) => self.handles[page],
+            Value::Page(page, offset) => self.page(page) as u64 + offset,
+            Value::Argument(offset) => (self.page(ARGUMENT) + offset) as u64,
+            Value::Nowhere => NOWHERE as u64,
+            Value::Me => self.me,
+        }
+    }
+
+    fn reservation(&self) -> isize {
+        let at = self.clear_argument();
+        self.put(at, 2, Domid::SELF.0.into());
+        let (number, command) = (HypercallNr::MEMORY_OP.0, memory::CurrentReservation::NUMBER);
+        self.call(number, [command as usize, at, 0, 0])
+    }
+
+    /// Maps a page of Xen's to where the program looks for it.
+    fn put_back(&self, space: u64, index: u64, page: usize) {
+        use xen_pac::memory::XenAddToPhysmap as Asked;
+        let at = self.clear_argument();
+        self.put(at + offset_of!(Asked, domid), 2, Domid::SELF.0.into());
+        self.put(at + offset_of!(Asked, space), 4, space);
+        self.put(at + offset_of!(Asked, idx), size_of::<usize>(), index);
+        self.put(at + offset_of!(Asked, gpfn), size_of::<usize>(), self.frames[page]);
+        let command = memory::AddToPhysmap::NUMBER as usize;
+        self.call(HypercallNr::MEMORY_OP.0, [command, at, 0, 0]);
+    }
+
+    fn look(&self) -> Shared {
+        let page = self.page(0);
+        let bits = |from: usize| core::array::from_fn(|byte| self.word::<u8>(page + from + byte));
+        // Frames differ from run to run: only the flags and domains of entries count.
+        let stride = if self.version == 2 { 16 } else { 8 };
+        let hash = |at: usize, stride: usize| {
+            (0..ENTRIES).step_by(stride).fold(0x811c_9dc5_u32, |hash, byte| {
+                (hash ^ self.word::<u32>(at + byte)).wrapping_mul(0x0100_0193)
+            })
+        };
+        let block = |vcpu: usize, offset: usize| {
+            Some(self.blocks[vcpu]).filter(|at| *at != 0).map(|at| at + offset)
+        };
+        let selector = offset_of!(raw::VcpuInfo, evtchn_pending_sel);
+        Shared {
+            pending: bits(offset_of!(raw::SharedInfo, evtchn_pending)),
+            mask: bits(offset_of!(raw::SharedInfo, evtchn_mask)),
+            upcall: core::array::from_fn(|vcpu| block(vcpu, 0).map_or(0, |at| self.word::<u8>(at))),
+            selector: core::array::from_fn(|vcpu| {
+                let found = block(vcpu, selector).map_or(0, |at| self.word::<usize>(at));
+                if self.plan.bits == 32 { usize::from(found != 0) } else { found }
+            }),
+            entries: hash(self.page(TABLE), stride),
+            status: if self.version == 2 { hash(self.page(STATUS), 4) } else { 0 },
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        let mut line = Text::new();
+        // Lines are far shorter than the room.
+        let _ = self.carry_out(step, &mut line);
+        let now = self.look();
+        let _ = self.changes(&now, &mut line);
+        self.before = now;
+        if self.plan.explains {
+            self.machine.tell(format_args!("# {step}"));
+        }
+        self.machine.tell(format_args!("{} {}", step.number, line.as_str()));
+    }
+
+    fn carry_out(&mut self, step: &Step, line: &mut Text) -> fmt::Result {
+        match step.command.does {
+            Does::FlipMask => self.flip(offset_of!(raw::SharedInfo, evtchn_mask), step, true),
+            Does::TakePending => {
+                self.flip(offset_of!(raw::SharedInfo, evtchn_pending), step, false);
+            }
+            Does::TakeUpcall => self.take_upcall(step.plain(0) as usize),
+            Does::Deliver => return self.deliver(step.vcpu, line),
+            Does::WriteEntry => self.write_entry(step),
+            Does::Call { number, command, pointer } => {
+                return self.hypercall(step, number, command, pointer, 0, line);
+            }
+            Does::Array { number, command, stride } => {
+                return self.hypercall(step, number, command, 1, stride, line);
+            }
+            Does::Values { number, command } => {
+                return self.hypercall(step, number, command, usize::MAX, 0, line);
+            }
+        }
+        line.write_str("done")
+    }
+
+    fn hypercall(
+        &mut self,
+        step: &Step,
+        mut number: u32,
+        command: u32,
+        pointer: usize,
+        stride: usize,
+        line: &mut Text,
+    ) -> fmt::Result {
+        if self.maps_over_a_grant(step) {
+            return line.write_str("not done");
+        }
+        let at = self.clear_argument();
+        let mut registers = [command as usize, 0, 0, 0];
+        if stride != 0 {
+            registers[2] = step.count as usize;
+        }
+        if let Some(register) = registers.get_mut(pointer) {
+            *register = if step.nowhere { NOWHERE } else { at };
+        }
+        for element in 0..step.elements {
+            for (field, value) in step.element(element) {
+                let value = self.resolve(value);
+                match field.at {
+                    NUMBER => number = value as u32,
+                    REGISTER.. => registers[field.at - REGISTER] = value as usize,
+                    offset => self.put(at + element * stride + offset, field.size, value),
+                }
+            }
+        }
+        let answer = match step.vcpu {
+            0 => self.call(number, registers),
+            _ => self.machine.world().mail.send(self.machine, number, registers),
+        };
+        match step.command.is_of_the_host && answer > 0 {
+            true => line.write_str("some")?,
+            false => write!(line, "{}", Answer(answer))?,
+        }
+        for element in 0..step.elements {
+            for (index, (field, value)) in step.element(element).enumerate() {
+                if field.at >= REGISTER || step.command.is_of_the_host {
+                    continue;
+                }
+                let now = self.get(at + element * stride + field.at, field.size);
+                let mut was = self.resolve(value);
+                if field.size < 8 {
+                    was &= (1 << (field.size * 8)) - 1;
+                }
+                let is_out = matches!(field.kind, Kind::Out);
+                if now != was
+                    && (is_out || !matches!(field.kind, Kind::Spare | Kind::RefIf(_) | Kind::Index))
+                {
+                    write!(line, " {element}.{index}={now:#x}")?;
+                }
+            }
+        }
+        self.follow(step, number, registers[0] as u32, answer, at, stride);
+        Ok(())
+    }
+
+    /// Xen destroys the domain if a grant is mapped over another.
+    fn maps_over_a_grant(&self, step: &Step) -> bool {
+        let target = |element: usize| {
+            step.element(element).find_map(|(field, value)| match (field.kind, value) {
+                (Kind::Target, Value::Physical(page, _)) => Some(page),
+                _ => None,
+            })
+        };
+        let first = target(0);
+        step.command.name == "map_grant_ref"
+            && ((0..step.elements).any(|n| target(n).is_some_and(|page| self.mapped[page]))
+                || step.elements > 1 && first.is_some() && first == target(1))
+    }
+
+    /// Keeps up with what a hypercall did to what the program uses.
+    fn follow(
+        &mut self,
+        step: &Step,
+        number: u32,
+        command: u32,
+        answer: isize,
+        at: usize,
+        stride: usize,
+    ) {
+        match (HypercallNr(number), command) {
+            (HypercallNr::GRANT_TABLE_OP, grant::MapGrantRef::NUMBER) => {
+                let status = offset_of!(GnttabMapGrantRef, status);
+                self.follow_grants(step, answer, at + status, stride, true);
+            }
+            (HypercallNr::GRANT_TABLE_OP, grant::UnmapGrantRef::NUMBER) => {
+                let status = offset_of!(GnttabUnmapGrantRef, status);
+                self.follow_grants(step, answer, at + status, stride, false);
+            }
+            (HypercallNr::GRANT_TABLE_OP, grant::SetVersion::NUMBER) if answer == 0 => {
+                self.version = self.get(at, 4);
+                if self.version == 2 {
+                    self.put_back(1, 1 << 31, STATUS);
+                }
+            }
+            (HypercallNr::MEMORY_OP, memory::AddToPhysmap::NUMBER)
+            | (HypercallNr::MEMORY_OP, memory::AddToPhysmapBatch::NUMBER) => {
+                self.put_back(0, 0, 0);
+                self.put_back(1, 0, TABLE);
+                if self.version == 2 {
+                    self.put_back(1, 1 << 31, STATUS);
+                }
+            }
+            (HypercallNr::VCPU_OP, vcpu::RegisterVcpuInfo::NUMBER) if answer == 0 => {
+                let of = step.plain(3) as u32 as usize;
+                let block = self.page(BLOCKS) + step.plain(1) as usize;
+                if let Some(known) = self.blocks.get_mut(of) {
+                    *known = block;
+                    self.machine.world().moved_to(VcpuId(of as u32), block);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes at which pages grants were mapped, or are no more.
+    fn follow_grants(
+        &mut self,
+        step: &Step,
+        answer: isize,
+        status: usize,
+        stride: usize,
+        maps: bool,
+    ) {
+        let is_known = matches!(step.command.name, "map_grant_ref" | "unmap_grant_ref");
+        let done =
+            if is_known && answer == 0 { step.elements.min(step.count as u32 as usize) } else { 0 };
+        for element in 0..done {
+            let target = step.values[element * step.command.fields.len() + 1];
+            let is_done = self.word::<i16>(status + element * stride) == 0;
+            if let (Value::Physical(page, _), true) = (target, is_done) {
+                self.mapped[page] = maps;
+                if maps {
+                    let from_status = offset_of!(GnttabMapGrantRef, handle)
+                        - offset_of!(GnttabMapGrantRef, status);
+                    self.handles[page] = self.get(status + element * stride + from_status, 4);
+                }
+            }
+        }
+    }
+
+    fn flip(&self, from: usize, step: &Step, set: bool) {
+        let port = step.plain(0) as usize;
+        let at = self.page(0) + from + port / 8;
+        let (byte, bit) = (self.word::<u8>(at), 1 << (port % 8));
+        self.set(at, if set { byte ^ bit } else { byte & !bit });
+    }
+
+    fn take_upcall(&self, vcpu: usize) {
+        if self.blocks[vcpu] != 0 {
+            self.set(self.blocks[vcpu], 0_u8);
+            self.set(self.blocks[vcpu] + offset_of!(raw::VcpuInfo, evtchn_pending_sel), 0_usize);
+        }
+    }
+
+    fn deliver(&self, vcpu: u32, line: &mut Text) -> fmt::Result {
+        let world = self.machine.world();
+        if let Some(via) = self.machine.callback() {
+            let at = self.clear_argument();
+            self.put(at + offset_of!(XenHvmParam, domid), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(XenHvmParam, index), 4, HvmParam::CALLBACK_IRQ.0.into());
+            self.put(at + offset_of!(XenHvmParam, value), 8, via.encode());
+            self.call(HypercallNr::HVM_OP.0, [hvm::SetParam::NUMBER as usize, at, 0, 0]);
+        }
+        let arrived =
+            || core::array::from_fn(|port| world.arrived(xen_hal::event::Port(port as u32)));
+        let before: [u32; 128] = arrived();
+        match vcpu {
+            0 => crate::machine::let_interrupts_in(self.machine),
+            _ => {
+                world.mail.send(self.machine, u32::MAX, [0; 4]);
+            }
+        }
+        line.write_str("handled")?;
+        for (port, (now, before)) in arrived().iter().zip(before).enumerate() {
+            if *now != before {
+                write!(line, " {port}*{}", now - before)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_entry(&self, step: &Step) {
+        let entry = step.plain(0) as usize;
+        let (flags, frame) = (step.plain(1), self.resolve(step.values[3]));
+        let head = flags | self.resolve(step.values[2]) << 16;
+        let page = self.page(TABLE);
+        if self.version == 2 {
+            self.put(page + entry * 16 + 8, 8, frame);
+            self.put(page + entry * 16, 8, head);
+        } else {
+            self.put(page + entry * 8, 4, head);
+            self.put(page + entry * 8 + 4, 4, frame);
+        }
+    }
+
+    fn changes(&self, now: &Shared, line: &mut Text) -> fmt::Result {
+        let mut bits = |name: char, before: &[u8], now: &[u8]| {
+            for (byte, (before, now)) in before.iter().zip(now).enumerate() {
+                for bit in (0..8).filter(|bit| (before ^ now) >> bit & 1 != 0) {
+                    let sign = if now >> bit & 1 != 0 { '+' } else { '-' };
+                    write!(line, " {sign}{name}{}", byte * 8 + bit)?;
+                }
+            }
+            Ok(())
+        };
+        bits('p', &self.before.pending, &now.pending)?;
+        bits('m', &self.before.mask, &now.mask)?;
+        for vcpu in 0..VCPUS {
+            if self.before.upcall[vcpu] != now.upcall[vcpu] {
+                write!(line, " u{vcpu}={:x}", now.upcall[vcpu])?;
+            }
+            if self.before.selector[vcpu] != now.selector[vcpu] {
+                write!(line, " s{vcpu}={:x}", now.selector[vcpu])?;
+            }
+        }
+        if self.before.entries != now.entries {
+            write!(line, " e={:x}", now.entries)?;
+        }
+        if self.before.status != now.status {
+            write!(line, " t={:x}", now.status)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what no shared page shows: what is at the pages that come and go, how many pages the
+    /// domain has, and the state of each port.
+    pub(super) fn survey(&self, number: u32) {
+        let mut line = Text::new();
+        let _ = self.frames(&mut line);
+        self.machine.tell(format_args!("{number} pages {}", line.as_str()));
+        // Xen's console breaks longer lines.
+        for first in (0..24).step_by(8) {
+            let mut line = Text::new();
+            let _ = self.ports(first..first + 8, &mut line);
+            self.machine.tell(format_args!("{number} ports{}", line.as_str()));
+        }
+    }
+
+    fn frames(&self, line: &mut Text) -> fmt::Result {
+        use xen_pac::grant_table::GnttabCopy;
+        write!(line, "{:+}", self.reservation() - self.pages)?;
+        for page in SPARE..TARGETS + 4 {
+            let at = self.clear_argument();
+            let word = size_of::<usize>();
+            self.put(at + offset_of!(GnttabCopy, source.u), word, self.frames[page]);
+            self.put(at + offset_of!(GnttabCopy, source.domid), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(GnttabCopy, dest.u), word, self.frames[KEPT]);
+            self.put(at + offset_of!(GnttabCopy, dest.domid), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(GnttabCopy, len), 2, 8);
+            let command = grant::Copy::NUMBER as usize;
+            let answer = self.call(HypercallNr::GRANT_TABLE_OP.0, [command, at, 1, 0]);
+            let status = self.word::<i16>(at + offset_of!(GnttabCopy, status));
+            write!(line, " {}", if answer == 0 { status.into() } else { answer })?;
+        }
+        Ok(())
+    }
+
+    fn ports(&self, ports: core::ops::Range<u64>, line: &mut Text) -> fmt::Result {
+        use xen_pac::event_channel::{EvtchnStatus, command as event};
+        for port in ports {
+            let at = self.clear_argument();
+            self.put(at + offset_of!(EvtchnStatus, dom), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(EvtchnStatus, port), 4, port);
+            let command = event::Status::NUMBER as usize;
+            let answer = self.call(HypercallNr::EVENT_CHANNEL_OP.0, [command, at, 0, 0]);
+            let status = self.get(at + offset_of!(EvtchnStatus, status), 4);
+            if answer != 0 || status != 0 {
+                let vcpu = self.get(at + offset_of!(EvtchnStatus, vcpu), 4);
+                let more = offset_of!(EvtchnStatus, u);
+                let (first, second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
+                write!(line, " {port}:{answer}/{status}/{vcpu}/{first:x}/{second:x}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Random programs: a seed makes a program of hypercalls, with arguments that are valid, at the
+//! limits, and wrong. The same program runs in a guest on real Xen and on the simulator, and
+//! prints after each step the answer, the fields that Xen wrote, and what changed in shared pages.
+
+mod interpreter;
+mod step;
+mod table;
+
+use crate::{Failure, Machine};
+use interpreter::Interpreter;
+use step::Step;
+
+/// The pages of a program: for areas that Xen writes, for copies, the status of grants, the
+/// argument, the grant table, and vCPUs' blocks. Page 0 is the page shared with Xen.
+const AREAS: usize = 1;
+const KEPT: usize = 2;
+const STATUS: usize = 3;
+const ARGUMENT: usize = 4;
+const TABLE: usize = 5;
+const BLOCKS: usize = 6;
+/// The first of four pages that come and go. The page after them is never there: an extent of two
+/// pages can reach it.
+const SPARE: usize = 7;
+/// The first of four pages at which grants are mapped.
+const TARGETS: usize = 12;
+
+/// How many steps there are from one survey to the next.
+const SURVEY: u32 = 16;
+
+/// A program.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    seed: u64,
+    steps: u32,
+    /// Which steps are done, as in `0-7+12`; all if it is empty.
+    only: &'a str,
+    /// How wide the guest's registers are.
+    bits: u32,
+    is_arm: bool,
+    /// Whether each step is printed too.
+    explains: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads `seed=5 steps=60 only=0-7+12`, and for a guest of another width or architecture than
+    /// the program's `bits=32` or `arm=1`. `explain=1` prints each step.
+    #[must_use]
+    pub fn parse(line: &'a str) -> Self {
+        let mut plan = Self {
+            seed: 1,
+            steps: 60,
+            only: "",
+            bits: usize::BITS,
+            is_arm: cfg!(target_arch = "aarch64"),
+            explains: false,
+        };
+        for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
+            match key {
+                "seed" => plan.seed = value.parse().unwrap_or(plan.seed),
+                "steps" => plan.steps = value.parse().unwrap_or(plan.steps),
+                "only" => plan.only = value,
+                "bits" => plan.bits = value.parse().unwrap_or(plan.bits),
+                "arm" => plan.is_arm = value == "1",
+                "explain" => plan.explains = value == "1",
+                _ => {}
+            }
+        }
+        plan
+    }
+
+    fn has(&self, step: u32) -> bool {
+        let parts = &mut self.only.split('+');
+        self.only.is_empty() || parts.any(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let contains = |first: u32, last: u32| (first..=last).contains(&step);
+            matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if contains(first, last))
+        })
+    }
+
+    /// The greatest value of a register.
+    const fn greatest(&self) -> u64 {
+        if self.bits == 32 { u32::MAX as u64 } else { u64::MAX }
+    }
+}
+
+/// Runs a program as the first thing that a domain does.
+///
+/// # Errors
+///
+/// When the state that it starts from could not be made.
+pub fn run<M: Machine>(machine: &M, plan: Plan<'_>) -> Result<(), Failure> {
+    let mut interpreter = Interpreter::new(machine, plan)?;
+    let mut is_surveyed = true;
+    for number in 0..plan.steps {
+        if let Some(step) = Step::draw(&plan, number).filter(|_| plan.has(number)) {
+            interpreter.step(&step);
+            is_surveyed = false;
+        }
+        if number % SURVEY == SURVEY - 1 && !is_surveyed {
+            interpreter.survey(number);
+            is_surveyed = true;
+        }
+    }
+    interpreter.survey(plan.steps);
+    machine.tell(format_args!("end"));
+    Ok(())
+}
