@@ -77,9 +77,10 @@ impl<'d> Layouts<'d> {
         let mut counts = Vec::new();
         let mut types = vec![struct_.head.name.as_str()];
         let mut seen = HashSet::new();
-        while let Some(name) = types.pop() {
-            let items = if seen.insert(name) { self.symbols.types(name) } else { &[] };
-            for item in items {
+        for _ in 0..=MAX_DEPTH {
+            let level = std::mem::take(&mut types);
+            let level = level.into_iter().filter(|name| seen.insert(*name));
+            for item in level.flat_map(|name| self.symbols.types(name)) {
                 note(item.head());
                 let mut fields: Vec<&Field> = Vec::new();
                 match item {
@@ -97,6 +98,10 @@ impl<'d> Layouts<'d> {
                     fields.extend(field.members());
                 }
             }
+        }
+        if !types.is_empty() {
+            // It goes deeper than a layout may.
+            return (within.since.0..=within.until.0).map(ReleaseId).collect();
         }
         for count in counts.into_iter().flat_map(PerArch::values) {
             if let Count::Constant(name) = count {
