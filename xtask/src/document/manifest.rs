@@ -132,7 +132,12 @@ impl ArchSet {
 
     /// Returns the architectures of the set, in the manifest's order.
     pub fn iter(self) -> impl Iterator<Item = ArchId> {
-        (0..32).map(ArchId).filter(move |arch| self.contains(*arch))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let arch = (rest != 0).then(|| rest.trailing_zeros())?;
+            rest &= rest - 1;
+            Some(ArchId(arch as usize))
+        })
     }
 }
 
