@@ -346,7 +346,9 @@ fn a_bump_that_fails_leaves_the_description_as_it_was() {
     let old = description(folder.path());
     for (headers, release, compiler, why) in [
         ("broken", "4.5", None, "xen.h does not compile"),
-        ("nowhere", "4.5", None, "there is no xen.h in nowhere"),
+        ("nowhere", "4.5", None, "nowhere: no such directory"),
+        ("nowhere", "4.4", None, "nowhere: no such directory"),
+        ("later/xen.h", "4.5", None, "later/xen.h is a file; expected a directory of headers"),
         ("later", "4.3", None, "expected a release after 4.4, found 4.3"),
         ("later", "4.5", Some("no-such-compiler"), "no C compiler for"),
     ] {
@@ -370,6 +372,7 @@ fn broken_input_is_named_and_nothing_is_written() {
         fs::write(folder.path().join(name), text).expect("written");
     };
     write("broken/xen.h", "int 5;\n");
+    write("empty/xen.h", "");
     let facts =
         |name: &str| fs::read_to_string(folder.path().join("abi/facts").join(name)).unwrap();
     for name in ["releases.txt", "constants.txt", "macros.txt", "structs.txt"] {
@@ -391,7 +394,9 @@ fn broken_input_is_named_and_nothing_is_written() {
     for line in all_commands {
         for (headers, cc, why) in [
             ("broken", "", "xen.h does not compile"),
-            ("nowhere", "", "there is no xen.h in nowhere"),
+            ("nowhere", "", "nowhere: no such directory"),
+            ("abi", "", "there is no xen.h in abi"),
+            ("empty", "", "empty/xen.h is not Xen's public header: it does not define `__XEN_L"),
             ("later", " --cc no-such-compiler", "no C compiler for"),
         ] {
             let cc = format!("--arch {arch}{cc}");
@@ -402,7 +407,8 @@ fn broken_input_is_named_and_nothing_is_written() {
         ("diff 4.19 9.9", "the manifest has no release 9.9"),
         (
             "diff 4.19 four",
-            "expected 4.13, git:REVISION, `.`, headers:DIR or facts:DIR, found `four`",
+            "expected a release such as 4.17, git:REVISION, `.`, headers:DIR or facts:DIR, found \
+             `four`",
         ),
         ("diff git:no-such-revision .", "git: fatal: Not a valid object name no-such-revision"),
         ("diff 4.19 facts:nowhere", "nowhere/releases.txt: No such file"),

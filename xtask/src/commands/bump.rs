@@ -6,6 +6,7 @@ use crate::document::{self, Release};
 use crate::headers::bump::{self, Proposal};
 use crate::headers::facts::{Facts, Table};
 use crate::headers::store;
+use crate::headers::tree::Tree;
 use crate::headers::verify::{self, Rules};
 use crate::yaml;
 use similar::TextDiff;
@@ -21,8 +22,8 @@ into the YAML files, with comments and layout as they were; what a person must d
 the key `judge`, which `cargo xtask regen` refuses with its place.
 
 Examples:
-  cargo xtask bump --headers ../xen --release 4.21 --dry-run
-  cargo xtask bump --headers ../xen --release 4.21")]
+  cargo xtask bump --headers ../xen --release 4.23 --dry-run
+  cargo xtask bump --headers ../xen --release 4.23")]
 pub struct Arguments {
     /// The folder of public headers, or Xen's sources.
     #[arg(long, value_name = "DIR")]
@@ -49,6 +50,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn bump(arguments: &Arguments) -> Result<bool, String> {
     let abi = arguments.abi.clone().unwrap_or_else(|| workspace_root().join("abi-yaml"));
     let release = arguments.release;
+    Tree::find(&arguments.headers).map_err(|error| error.to_string())?;
     let sources = yaml::load(&abi).map_err(|error| error.to_string())?;
     let (document, wrong) = document::read(&sources);
     let document = match document {

@@ -123,7 +123,10 @@ fn state<F: FnOnce() -> Result<Document, String>>(
         (of_release(&facts, release)?, diff::parameters(current()?))
     } else {
         let release = name.parse().map_err(|()| {
-            format!("expected 4.13, git:REVISION, `.`, headers:DIR or facts:DIR, found `{name}`")
+            format!(
+                "expected a release such as 4.17, git:REVISION, `.`, headers:DIR or facts:DIR, \
+                 found `{name}`"
+            )
         })?;
         let document = current()?;
         let id = document.manifest.find_release(release);

@@ -75,6 +75,9 @@ pub fn measure(
     let objects: Vec<&str> = names(&macros, |definition| definition.parameters.is_none());
     let enumerator = |name: &str| format!("enum {{ {PREFIX}{name} = ({name}) }};");
     let constant = run.accepted(&[&objects[..], &[LATEST]].concat(), enumerator)?;
+    if !constant.contains(LATEST) {
+        return Err(MeasureError::NotXen { path: tree.root.join("xen.h"), lacks: LATEST });
+    }
     let others: Vec<&str> =
         objects.iter().copied().filter(|name| !constant.contains(name)).collect();
     let strings = run.strings(&others)?;

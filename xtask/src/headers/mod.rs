@@ -57,8 +57,22 @@ impl std::error::Error for FactsError {}
 /// The reason why headers could not be measured.
 #[derive(Debug)]
 pub enum MeasureError {
+    /// There is no folder of that name.
+    NoFolder {
+        /// The name.
+        path: PathBuf,
+        /// True if it is a file's.
+        is_file: bool,
+    },
     /// The folder holds no `xen.h`.
     NoHeaders(PathBuf),
+    /// The file `xen.h` is not Xen's: it lacks this macro.
+    NotXen {
+        /// The file.
+        path: PathBuf,
+        /// The macro.
+        lacks: &'static str,
+    },
     /// No compiler for the architecture was found.
     NoCompiler {
         /// The architecture.
@@ -96,6 +110,17 @@ pub enum MeasureError {
 impl std::fmt::Display for MeasureError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::NoFolder { path, is_file: true } => {
+                write!(out, "{} is a file; expected a directory of headers", path.display())
+            }
+            Self::NoFolder { path, is_file: false } => {
+                write!(out, "{}: no such directory", path.display())
+            }
+            Self::NotXen { path, lacks } => write!(
+                out,
+                "{} is not Xen's public header: it does not define `{lacks}`",
+                path.display()
+            ),
             Self::NoHeaders(path) => write!(
                 out,
                 "there is no xen.h in {} or in the places below it where Xen keeps it",

@@ -52,8 +52,12 @@ impl Tree {
     /// Finds the headers in a folder: an installed `/usr/include/xen`, or Xen's sources.
     ///
     /// # Errors
-    /// There is no `xen.h`.
+    /// There is no such folder, or no `xen.h` in it.
     pub fn find(folder: &Path) -> Result<Self, MeasureError> {
+        if !folder.is_dir() {
+            let (path, is_file) = (folder.to_owned(), folder.exists());
+            return Err(MeasureError::NoFolder { path, is_file });
+        }
         let found =
             PLACES.iter().map(|place| folder.join(place)).find(|root| root.join("xen.h").is_file());
         let root = found
