@@ -71,8 +71,16 @@ fn run(seed: u64, wait: Wait) -> Result<Report, Failure> {
 }
 
 fn main() -> ExitCode {
-    let only = std::env::args().nth(1).and_then(|seed| seed.parse().ok());
-    let seeds = only.map_or(0..SEEDS, |seed| seed..seed + 1);
+    let seeds = match std::env::args().nth(1) {
+        None => 0..=SEEDS - 1,
+        Some(word) => match word.parse::<u64>() {
+            Ok(seed) => seed..=seed,
+            Err(_) => {
+                eprintln!("error: expected a seed, found `{word}`");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
     println!("checks a flag, then blocks: trying seeds {seeds:?}");
     let Some(failure) = seeds.clone().find_map(|seed| run(seed, check_then_block).err()) else {
         println!("no wakeup was lost");
@@ -83,7 +91,7 @@ fn main() -> ExitCode {
     println!("replayed: {}", again.as_ref().map_or("no failure".into(), Failure::to_string));
     println!("replay it yourself: cargo run -p xen-sim --example lost-wakeup {}", failure.seed);
 
-    println!("waits with interrupts off: trying seeds 0..{SEEDS}");
+    println!("waits with interrupts off: trying seeds {:?}", 0..=SEEDS - 1);
     let fixed = (0..SEEDS).find_map(|seed| run(seed, wait_until).err());
     println!("{}", fixed.as_ref().map_or("no wakeup was lost".into(), Failure::to_string));
     if again == Some(failure) && fixed.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
