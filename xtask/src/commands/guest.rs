@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::diagnostic::nearest;
 use crate::guest::build;
 use crate::guest::emulator::Options;
-use crate::guest::platform::{self, PLATFORMS, Platform};
+use crate::guest::platform::{self, Arch, PLATFORMS, Platform};
 use crate::guest::program::{self, Program};
 use crate::guest::random::{self, Comparison};
 use crate::guest::session::Session;
@@ -31,7 +31,10 @@ pub struct Arguments {
     /// Boot all scenarios and programs, and print the matrix of results and times.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
-    /// Boot this ELF file, or this Image for Arm.
+    /// Boot this ELF file, or this Image for Arm. The exit status is 0 if the image reports success
+    /// or runs until the time limit, and 1 if it reports a failure, crashes, or ends without a
+    /// report. It reports success by the line `guest: success` on Xen's console, or by the value
+    /// 0x10 in the emulator's exit device (examples/guests/BOOTING.md).
     #[arg(long, value_name = "PATH", conflicts_with_all = ["programs", "all"])]
     image: Option<PathBuf>,
     /// The command line of the image.
@@ -85,7 +88,12 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "all")]
     interactive: bool,
     /// The time limit of a program in seconds.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(
+        long,
+        default_value_t = 60,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     timeout: u64,
     /// Show Xen's lines too.
     #[arg(long)]
@@ -96,7 +104,7 @@ pub struct Arguments {
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.list {
-        list();
+        print!("{}", listing());
         return ExitCode::SUCCESS;
     }
     super::finish(boot(arguments))
@@ -134,6 +142,9 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         let platform = platform.ok_or_else(|| {
             format!("the image is for {}, which no chosen platform has", arch.name())
         })?;
+        if arch != Arch::Aarch64 {
+            build::expect_pvh_entry(image)?;
+        }
         return session.run_image(*platform, image.clone(), &arguments.command_line);
     }
     if arguments.programs == [random::NAME] {
@@ -156,6 +167,9 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
             session.run(&[first_place(program)], &[*program], arguments.repeat, &mut tally)?;
         }
     } else {
+        if !arguments.programs.is_empty() {
+            programs.iter().try_for_each(|program| expect_place(program, &platforms, arguments))?;
+        }
         session.run(&platforms, &programs, arguments.repeat, &mut tally)?;
     }
     if arguments.all {
@@ -176,14 +190,46 @@ fn first_place(program: &Program) -> Platform {
     PLATFORMS.iter().find(fits).copied().unwrap_or(PLATFORMS[0])
 }
 
-fn list() {
-    println!("Platforms:");
-    for platform in PLATFORMS {
-        println!("  {:24} {}", platform.to_string(), platform.route.about());
+/// Refuses a program that runs on none of the chosen platforms.
+fn expect_place(
+    program: &Program,
+    platforms: &[Platform],
+    arguments: &Arguments,
+) -> Result<(), String> {
+    if platforms.iter().any(|platform| program.place.includes(*platform)) {
+        return Ok(());
     }
-    println!("Scenarios and programs:");
-    program::all().for_each(|program| println!("  {:24} {}", program.name, program.about));
-    println!("  {:24} {}", random::NAME, random::ABOUT);
+    // Only what was chosen is named, so that the alternatives are values of the same options.
+    let name = |platform: &Platform| {
+        let Platform { arch, route, release } = platform;
+        let arch = arguments.arch.as_ref().map(|_| arch.name());
+        let route = arguments.route.as_ref().map(|_| route.name());
+        let release = arguments.release.as_ref().map(|_| *release);
+        arch.into_iter().chain(route).chain(release).collect::<Vec<_>>().join("-")
+    };
+    let mut places: Vec<String> = Vec::new();
+    for place in PLATFORMS.iter().filter(|platform| program.place.includes(**platform)).map(name) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let last = places.pop().unwrap_or_default();
+    let places = if places.is_empty() { last } else { format!("{} and {last}", places.join(", ")) };
+    let asked = platforms.first().map(name).unwrap_or_default();
+    Err(format!("`{}` does not run on {asked}; it runs on {places}", program.name))
+}
+
+/// Returns the platforms and the programs, one a line.
+fn listing() -> String {
+    let platforms = PLATFORMS.iter().map(|platform| (platform.to_string(), platform.route.about()));
+    let programs = program::all().map(|program| (program.name.to_owned(), program.about));
+    let line = |(name, about): (String, &str)| format!("  {name:24} {about}\n");
+    format!(
+        "Platforms, as ARCH-ROUTE-RELEASE; choose one with --arch, --route and --release:\n\
+         {}Scenarios and programs:\n{}",
+        platforms.map(line).collect::<String>(),
+        programs.chain([(random::NAME.to_owned(), random::ABOUT)]).map(line).collect::<String>(),
+    )
 }
 
 /// Returns the programs of those names; the scenarios and proving programs for no name.
@@ -204,7 +250,47 @@ fn choose(names: &[String]) -> Result<Vec<Program>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::choose;
+    use super::{Arguments, choose, expect_place, listing};
+    use crate::guest::platform;
+    use clap::{Args, FromArgMatches};
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        let command = Arguments::augment_args(clap::Command::new("guest").no_binary_name(true));
+        Arguments::from_arg_matches(&command.try_get_matches_from(line.split(' '))?)
+    }
+
+    #[test]
+    fn what_would_boot_nothing_is_refused() {
+        for line in ["hello --repeat 0", "hello --timeout 0", "hello --vcpus 0"] {
+            assert!(parse(line).unwrap_err().to_string().contains("invalid value '0'"), "{line}");
+        }
+        for (line, expected) in [
+            ("c-kernel --arch x86", "does not run on x86; it runs on x86_64 and aarch64"),
+            ("arm-fifo --arch x86_64", "does not run on x86_64; it runs on aarch64"),
+            ("peers --route dom0", "does not run on dom0; it runs on domu and dom0less"),
+            (
+                "peers --arch x86 --route vmx",
+                "does not run on x86-vmx; it runs on x86_64-domu, x86-domu and aarch64-dom0less",
+            ),
+            ("arm-fifo --release 4.20", "does not run on 4.20; it runs on 4.17"),
+            ("c-kernel --release 4.20", ""),
+        ] {
+            let line = parse(line).unwrap();
+            let [arch, route, release] = [&line.arch, &line.route, &line.release];
+            let chosen = platform::choose(arch.as_deref(), route.as_deref(), release.as_deref());
+            let program = choose(&line.programs).unwrap()[0];
+            let why = expect_place(&program, &chosen.unwrap(), &line).err().unwrap_or_default();
+            let name = if expected.is_empty() { "" } else { program.name };
+            assert_eq!(why, format!("`{name}` {expected}").replace("`` ", ""));
+        }
+    }
+
+    #[test]
+    fn the_list_says_how_a_platform_is_chosen() {
+        let list = listing();
+        assert!(list.starts_with("Platforms, as ARCH-ROUTE-RELEASE; choose one with --arch, "));
+        assert!(list.contains("\n  x86_64-domu-4.20 ") && list.contains("\n  random "), "{list}");
+    }
 
     #[test]
     fn a_mistyped_name_is_answered_with_the_nearest() {

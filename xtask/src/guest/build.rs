@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io::Read;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::read::MultiGzDecoder;
-use object::{Object, ObjectSegment};
+use object::elf::{FileHeader32, FileHeader64, PT_NOTE, SHT_NOTE};
+use object::read::elf::{FileHeader, NoteIterator, ProgramHeader, SectionHeader};
+use object::{Endianness, FileKind, Object, ObjectSegment};
 
 use super::platform::Arch;
 use crate::tools::{self, Tool};
@@ -158,6 +161,9 @@ pub fn arch_of(image: &Path) -> Result<Arch, String> {
     if bytes.get(0x38..0x3c) == Some(b"ARM\x64") {
         return Ok(Arch::Aarch64);
     }
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(format!("{} is neither an ELF file nor an Image for Arm", image.display()));
+    }
     let file = object::File::parse(bytes.as_slice())
         .map_err(|error| format!("{}: {error}", image.display()))?;
     match file.architecture() {
@@ -169,6 +175,49 @@ pub fn arch_of(image: &Path) -> Result<Arch, String> {
             image.display()
         )),
     }
+}
+
+/// Refuses an ELF file without the note that names the entry point of a PVH guest.
+///
+/// # Errors
+///
+/// The file cannot be read, or has no such note.
+pub fn expect_pvh_entry(image: &Path) -> Result<(), String> {
+    let bytes = read(image)?;
+    let has_entry = match FileKind::parse(bytes.as_slice()) {
+        Ok(FileKind::Elf64) => has_pvh_entry::<FileHeader64<Endianness>>(&bytes),
+        _ => has_pvh_entry::<FileHeader32<Endianness>>(&bytes),
+    };
+    match has_entry {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "{} has no note XEN_ELFNOTE_PHYS32_ENTRY (18), which names the entry point of a PVH \
+             guest; examples/guests/BOOTING.md describes the image",
+            image.display()
+        )),
+        Err(error) => Err(format!("{}: {error}", image.display())),
+    }
+}
+
+/// Looks for the note in the segments, and in the sections. As Xen does, it aligns notes to 4
+/// bytes, whatever alignment the segment or section has.
+fn has_pvh_entry<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<bool> {
+    const PHYS32_ENTRY: u32 = 18;
+    let header = H::parse(bytes)?;
+    let endian = header.endian()?;
+    let is_entry = |notes: &[u8]| {
+        // The alignment 0 means 4.
+        let mut notes = NoteIterator::<H>::new(endian, H::Word::default(), notes).ok();
+        iter::from_fn(|| notes.as_mut()?.next().ok()?)
+            .any(|note| note.name() == b"Xen" && note.n_type(endian).0 == PHYS32_ENTRY)
+    };
+    let mut segments = header.program_headers(endian, bytes)?.iter();
+    let mut sections = header.section_headers(endian, bytes)?.iter();
+    Ok(segments.any(|segment| {
+        segment.p_type(endian) == PT_NOTE && segment.data(endian, bytes).is_ok_and(is_entry)
+    }) || sections.any(|section| {
+        section.sh_type(endian) == SHT_NOTE && section.data(endian, bytes).is_ok_and(is_entry)
+    }))
 }
 
 /// How many bytes of an ELF file its PT_LOAD segments have.
@@ -244,7 +293,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{arch_of, decompress, flatten, loaded_bytes};
+    use super::{arch_of, decompress, expect_pvh_entry, flatten, loaded_bytes};
     use crate::guest::platform::Arch;
     use flate2::{Compression, write::GzEncoder};
     use std::fs;
@@ -289,6 +338,30 @@ mod tests {
         flatten(&path, &flat).unwrap();
         assert_eq!(fs::read(&flat).unwrap(), image);
         fs::write(&path, b"no image").unwrap();
-        assert!(arch_of(&path).unwrap_err().contains("Image"));
+        let why = format!("{} is neither an ELF file nor an Image for Arm", path.display());
+        assert_eq!(arch_of(&path).unwrap_err(), why);
+
+        // An ELF file of one segment: at 120, a note of Xen, with the entry point 0x1000000.
+        let no_entry = expect_pvh_entry(&elf).unwrap_err();
+        assert!(no_entry.contains("has no note XEN_ELFNOTE_PHYS32_ENTRY (18)"), "{no_entry}");
+        for (kind, is_entry) in [(18, true), (17, false)] {
+            let mut image = vec![0; 140];
+            for (at, bytes) in [
+                (0, &b"\x7fELF\x02\x01\x01"[..]),
+                (16, &[2, 0, 62, 0, 1]),
+                (32, &[64]),
+                (52, &[64, 0, 56, 0, 1]),
+                (64, &[4]),
+                (72, &[120]),
+                (96, &[20]),
+                (112, &[16]),
+                (120, &[4, 0, 0, 0, 4, 0, 0, 0, kind, 0, 0, 0]),
+                (132, b"Xen\0\0\0\0\x01"),
+            ] {
+                image[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            fs::write(&path, image).unwrap();
+            assert_eq!(expect_pvh_entry(&path).is_ok(), is_entry, "note {kind}");
+        }
     }
 }

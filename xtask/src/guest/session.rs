@@ -141,8 +141,8 @@ impl Session {
         Ok(())
     }
 
-    /// Boots the user's own image. It is judged by the emulator alone unless it speaks like a guest
-    /// of this workspace.
+    /// Boots the user's own image. Returns true if it reported success, or ran until the time
+    /// limit.
     ///
     /// # Errors
     ///
@@ -162,17 +162,9 @@ impl Session {
             return Ok(true);
         }
         let run = self.watch(platform, &emulation, &["image"])?.remove(0);
-        let verdict = run.verdict();
+        let verdict = run.verdict_by(verdict::judge_image);
         println!("image: {verdict} ({:.1} s)", run.took.as_secs_f64());
-        Ok(!matches!(
-            verdict,
-            Verdict::Emulator(_)
-                | Verdict::HypervisorPanic(_)
-                | Verdict::GuestCrash(_)
-                | Verdict::TripleFault
-                | Verdict::GuestPanic(_)
-                | Verdict::GuestFailure(_)
-        ))
+        Ok(matches!(verdict, Verdict::Success | Verdict::Hang { .. }))
     }
 
     /// Runs the emulator, and divides what it printed among the programs.
@@ -267,9 +259,13 @@ impl Session {
 
 impl Run {
     pub(super) fn verdict(&self) -> Verdict {
+        self.verdict_by(verdict::judge)
+    }
+
+    fn verdict_by(&self, judge: fn(&[Line], &End, &str) -> Verdict) -> Verdict {
         let lines: Vec<Line> = self.lines.iter().map(|(_, _, line)| line.clone()).collect();
         let end = self.end.clone().unwrap_or(End::Stopped);
-        verdict::judge(&lines, &end, &self.output)
+        judge(&lines, &end, &self.output)
     }
 }
 

@@ -238,6 +238,21 @@ pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
     }
 }
 
+/// Judges the run of a user's own image, for which one report of success is enough: the line on the
+/// console or the exit status.
+#[must_use]
+pub fn judge_image(lines: &[Line], end: &End, complaints: &str) -> Verdict {
+    const CRASH: &str = "Hardware Dom0 crashed";
+    let is_crash = |line: &Line| matches!(line, Line::Hypervisor(text) if text.starts_with(CRASH));
+    match (judge(lines, end, complaints), end) {
+        (
+            Verdict::Contradiction(_),
+            End::Exited(0 | STATUS_SUCCESS) | End::Stopped | End::TimedOut(_),
+        ) if !lines.iter().any(is_crash) => Verdict::Success,
+        (verdict, _) => verdict,
+    }
+}
+
 /// Returns the last line of what the emulator wrote to its error stream, where it says why it gave
 /// up.
 fn last_line(complaints: &str) -> String {

@@ -1,4 +1,4 @@
-use super::{End, Verdict, bochs_end, is_last_word, judge, xl_end};
+use super::{End, Verdict, bochs_end, is_last_word, judge, judge_image, xl_end};
 use crate::guest::console::Line;
 
 /// Lines as they came from the real hypervisor.
@@ -27,6 +27,28 @@ fn success_needs_the_line_and_the_status() {
     }
     assert!(matches!(judge(&recorded(HANG), &End::Exited(33), ""), Verdict::Contradiction(_)));
     assert!(matches!(judge(&[], &End::Exited(33), ""), Verdict::Contradiction(_)));
+}
+
+#[test]
+fn one_report_of_success_is_enough_for_an_image() {
+    let crash = format!("{SUCCESS}\n(XEN) Hardware Dom0 crashed: rebooting machine in 5 seconds.");
+    for (log, end, expected) in [
+        (SUCCESS, End::Exited(33), "success"),
+        (SUCCESS, End::Exited(0), "success"),
+        (SUCCESS, End::Stopped, "success"),
+        (SUCCESS, End::TimedOut(9), "success"),
+        (HANG, End::Exited(33), "success"),
+        (HANG, End::TimedOut(9), "expected an end within 9 s"),
+        (SUCCESS, End::Exited(1), "console and exit status disagree"),
+        (&crash, End::Stopped, "console and exit status disagree"),
+        (SUCCESS, End::Exited(35), "the guest failed"),
+        (GUEST_PANIC, End::Exited(33), "the guest panicked"),
+        (SILENT, End::Exited(0), "the machine stopped, and the guest reported no status"),
+        (HALTED, End::Stopped, "the machine stopped, and the guest reported no status"),
+    ] {
+        let verdict = judge_image(&recorded(log), &end, "").to_string();
+        assert!(verdict.starts_with(expected), "{end:?}: {verdict}");
+    }
 }
 
 #[test]
