@@ -54,8 +54,9 @@ int xen_init(void);
 
 /*
  * Makes a hypercall by the instruction that `xen_init` found, and returns Xen's result. For
- * commands without a function in this library. The inline functions of `xen_guest.h` use one
- * instruction on all processors.
+ * commands without a function in this library. On x86, the inline functions of `xen_guest.h` use
+ * only the instruction that `XEN_HYPERCALL` names, which exists on the processors of some
+ * vendors only.
  *
  * Errors: Xen's; `-ENOSYS` before `xen_init`.
  *
@@ -65,8 +66,8 @@ int xen_init(void);
 long xen_call(uint32_t number, size_t a1, size_t a2, size_t a3, size_t a4, size_t a5);
 
 /*
- * Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Returns only
- * on an error.
+ * Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Xen accepts
+ * any other number too, and passes it to the toolstack. Returns only on an error.
  *
  * Errors: `-EINVAL` for `SHUTDOWN_suspend`, which this library does not support.
  */
@@ -87,7 +88,10 @@ int xen_log(const void *text, size_t length);
 
 /* ---- events ---- */
 
-/* The number of vCPUs that a `struct xen_events` has room for. */
+/*
+ * The number of vCPUs that a `struct xen_events` has room for. On aarch64, only vCPU 0 gets
+ * events: the page that is shared with Xen has room for no other.
+ */
 #define XEN_EVENTS_VCPUS 4
 
 /* The size of a `struct xen_events` in bytes. */
@@ -122,9 +126,9 @@ int xen_events_init(struct xen_events *events, void *page, uint8_t vector);
  * Binds a virtual interrupt to a new port and listens to it on `vcpu`. Stores the port in
  * `*port` before its first event can arrive.
  *
- * Errors: `-EINVAL` if a pointer is null, `events` is not initialised or has no room for the
- * vCPU, or there is no such interrupt; `-ENOENT` if there is no such vCPU; `-EEXIST` if it is
- * bound already; `-ENOSPC` if no port is free.
+ * Errors: `-EINVAL` if a pointer is null, `events` is not initialised, `vcpu` is not below
+ * `XEN_EVENTS_VCPUS`, or there is no such interrupt; otherwise `-ENOENT` if the domain has no
+ * such vCPU; `-EEXIST` if the interrupt is bound already; `-ENOSPC` if no port is free.
  *
  * Safety: `events` must be one of these structs, and `*port` writable.
  */
@@ -166,8 +170,9 @@ int xen_events_bind_interdomain(struct xen_events *events, uint16_t domain, uint
 /*
  * Listens on `vcpu` to a port that this program did not create, such as that of the console.
  *
- * Errors: `-EINVAL` if `events` is null or not initialised, the port is free or beyond the
- * domain's, or there is no such vCPU.
+ * Errors: `-EINVAL` if `events` is null or not initialised, `vcpu` is not below
+ * `XEN_EVENTS_VCPUS`, or the port is free or beyond the domain's; `-ENOENT` if the domain has no
+ * such vCPU.
  *
  * Safety: `events` must be one of these structs.
  */
@@ -193,7 +198,7 @@ int xen_events_send(uint32_t port);
  * Masks a port: its events become pending and raise no upcall. Returns 1 if it was masked
  * before.
  *
- * Errors: `-EINVAL` if `events` is null or not initialised.
+ * Errors: `-EINVAL` if `events` is null or not initialised, or no domain can have the port.
  *
  * Safety: `events` must be one of these structs.
  */
@@ -203,7 +208,8 @@ int xen_events_mask(struct xen_events *events, uint32_t port);
  * Unmasks a port. A pending event raises its upcall now. `vcpu` is the calling vCPU. If a
  * handler can mask the port at the same time, call this with interrupts off.
  *
- * Errors: `-EINVAL` if `events` is null or not initialised, or the domain cannot have the port.
+ * Errors: `-EINVAL` if `events` is null or not initialised, `vcpu` is not below
+ * `XEN_EVENTS_VCPUS`, or the domain cannot have the port.
  *
  * Safety: `events` must be one of these structs.
  */
@@ -214,11 +220,12 @@ int xen_events_unmask(struct xen_events *events, uint32_t port, uint32_t vcpu);
  * Call it in the interrupt handler of upcalls, with interrupts off. The handler can call all
  * functions of this library.
  *
- * Returns 1 if events are left, because they keep arriving: the function is bounded. With a
- * vector on x86, Xen raises the interrupt again. On aarch64, call the function again before the
- * vCPU sleeps.
+ * Returns 0 if no event is left. Makes at most four passes over the ports; if events kept
+ * arriving, returns 1, and the next call handles the rest. On x86, Xen then raises the interrupt
+ * again. On aarch64, call the function again before the vCPU sleeps.
  *
- * Errors: `-EINVAL` if `events` or `handler` is null, or `events` is not initialised.
+ * Errors: `-EINVAL` if `events` or `handler` is null, `events` is not initialised, or `vcpu` is
+ * not below `XEN_EVENTS_VCPUS`.
  *
  * Safety: `events` must be one of these structs. The handler must return, and must accept
  * `context`.
@@ -270,7 +277,7 @@ int64_t xen_clock_now(const struct xen_clock *clock);
  *
  * Errors: `-EINVAL` if `clock` is null or not initialised, or `at` is negative.
  *
- * Safety: `clock` must be one of these structs: that of the calling vCPU.
+ * Safety: `clock` must be the `struct xen_clock` of the calling vCPU.
  */
 int xen_timer_set(const struct xen_clock *clock, int64_t at);
 
@@ -375,9 +382,9 @@ int xen_grant_revoke(struct xen_grant *grant);
  * `-EACCES` if the reference does not grant this access; `-EPERM` if a security policy forbids
  * it; `-EAGAIN` if it can succeed later; `-ENOSPC`.
  *
- * Safety: `target` must be a page that nothing else uses, and stay mapped. Its frame loses its
- * RAM for ever: use one that has none. This domain must not map a grant of its own. The domain
- * must not be suspended.
+ * Safety: `target` must be a page that nothing else uses, and stay mapped. Choose one whose
+ * frame has no RAM: if it has, the domain loses that RAM, and unmapping does not restore it.
+ * This domain must not map a grant of its own. The domain must not be suspended.
  */
 int xen_grant_map(struct xen_mapping *mapping, void *target, uint16_t domain, uint32_t reference,
         bool read_only);

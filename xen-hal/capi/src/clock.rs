@@ -70,7 +70,7 @@ pub unsafe extern "C" fn xen_clock_now(clock: *const XenClock) -> i64 {
 ///
 /// # Safety
 ///
-/// `clock` must be one of these structs: that of the calling vCPU.
+/// `clock` must be the `struct xen_clock` of the calling vCPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xen_timer_set(clock: *const XenClock, at: i64) -> c_int {
     // SAFETY: the caller's obligation.

@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_void};
 use core::mem;
 
 use xen_hal::Xen;
-use xen_hal::event::{Binding, Channel, Dispatcher, Drain, Events, Kind, Port};
+use xen_hal::event::{Binding, Channel, Dispatcher, Drain, Events, Kind, Port, TwoLevel};
 use xen_hal::hypercall::{Errno, Installed, installed};
 #[cfg(target_arch = "aarch64")]
 use xen_hal::memory::WidthLatch;
@@ -14,7 +14,8 @@ use xen_hal::platform::VcpuId;
 use super::port::PortSpace;
 use super::storage::{answer, create_at, done, errno, get, page, some, stores};
 
-/// The number of vCPUs that a `struct xen_events` has room for.
+/// The number of vCPUs that a `struct xen_events` has room for. On aarch64, only vCPU 0 gets
+/// events: the page that is shared with Xen has room for no other.
 pub const XEN_EVENTS_VCPUS: u32 = 4;
 
 /// The size of a `struct xen_events` in bytes.
@@ -83,9 +84,9 @@ fn latch(_: u8) -> Result<WidthLatch<Installed>, Errno> {
 /// Binds a virtual interrupt to a new port and listens to it on `vcpu`. Stores the port in `*port`
 /// before its first event can arrive.
 ///
-/// Errors: `-EINVAL` if a pointer is null, `events` is not initialised or has no room for the vCPU,
-/// or there is no such interrupt; `-ENOENT` if there is no such vCPU; `-EEXIST` if it is bound
-/// already; `-ENOSPC` if no port is free.
+/// Errors: `-EINVAL` if a pointer is null, `events` is not initialised, `vcpu` is not below
+/// `XEN_EVENTS_VCPUS`, or there is no such interrupt; otherwise `-ENOENT` if the domain has no such
+/// vCPU; `-EEXIST` if the interrupt is bound already; `-ENOSPC` if no port is free.
 ///
 /// # Safety
 ///
@@ -172,13 +173,13 @@ unsafe fn open(
     bind: impl FnOnce(Events<Installed>) -> Result<Channel<Installed>, Errno>,
 ) -> c_int {
     // SAFETY: the caller's obligation.
-    let parts = unsafe { get(events) }.and_then(|events| Ok((events, some(port)?)));
-    done(parts.and_then(|(events, port)| {
+    done(unsafe { get(events) }.and_then(|events| {
+        let (port, vcpu) = (some(port)?, vcpu_id(vcpu)?);
         let channel = bind(Xen::new(installed()).events())?;
         // SAFETY: the caller's obligation. A handler that compares the number must find it.
         unsafe { port.write(channel.port().0) };
         // An error drops the channel, which closes it.
-        let listener = events.listen(channel, VcpuId(vcpu)).map_err(|error| errno(error.error))?;
+        let listener = events.listen(channel, vcpu).map_err(|error| errno(error.error))?;
         mem::forget(listener);
         Ok(())
     }))
@@ -186,8 +187,9 @@ unsafe fn open(
 
 /// Listens on `vcpu` to a port that this program did not create, such as that of the console.
 ///
-/// Errors: `-EINVAL` if `events` is null or not initialised, the port is free or beyond the
-/// domain's, or there is no such vCPU.
+/// Errors: `-EINVAL` if `events` is null or not initialised, `vcpu` is not below
+/// `XEN_EVENTS_VCPUS`, or the port is free or beyond the domain's; `-ENOENT` if the domain has no
+/// such vCPU.
 ///
 /// # Safety
 ///
@@ -196,7 +198,7 @@ unsafe fn open(
 pub unsafe extern "C" fn xen_events_listen(events: *mut XenEvents, port: u32, vcpu: u32) -> c_int {
     // SAFETY: the caller's obligation.
     done(unsafe { get(events) }.and_then(|events| {
-        let xen = Xen::new(installed()).events();
+        let (xen, vcpu) = (Xen::new(installed()).events(), vcpu_id(vcpu)?);
         let (kind, bound) = match xen.status(Port(port)) {
             Ok(status) => (kind(status.binding)?, status.vcpu),
             // Up to Xen 4.18, for a port whose other end is Xen's. Such a port starts on vCPU 0.
@@ -204,7 +206,7 @@ pub unsafe extern "C" fn xen_events_listen(events: *mut XenEvents, port: u32, vc
             Err(errno) => return Err(errno),
         };
         // The channel is not this program's to close.
-        match events.listen(xen.adopt(Port(port), kind, bound), VcpuId(vcpu)) {
+        match events.listen(xen.adopt(Port(port), kind, bound), vcpu) {
             Ok(listener) => mem::forget(listener),
             Err(error) => {
                 mem::forget(error.channel);
@@ -213,6 +215,11 @@ pub unsafe extern "C" fn xen_events_listen(events: *mut XenEvents, port: u32, vc
         }
         Ok(())
     }))
+}
+
+/// Returns the number of a vCPU; `EINVAL` if there is no room for it.
+fn vcpu_id(vcpu: u32) -> Result<VcpuId, Errno> {
+    if vcpu < XEN_EVENTS_VCPUS { Ok(VcpuId(vcpu)) } else { Err(Errno::EINVAL) }
 }
 
 fn kind(binding: Binding) -> Result<Kind, Errno> {
@@ -252,7 +259,7 @@ pub extern "C" fn xen_events_send(port: u32) -> c_int {
 
 /// Masks a port: its events become pending and raise no upcall. Returns 1 if it was masked before.
 ///
-/// Errors: `-EINVAL` if `events` is null or not initialised.
+/// Errors: `-EINVAL` if `events` is null or not initialised, or no domain can have the port.
 ///
 /// # Safety
 ///
@@ -260,13 +267,19 @@ pub extern "C" fn xen_events_send(port: u32) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xen_events_mask(events: *mut XenEvents, port: u32) -> c_int {
     // SAFETY: the caller's obligation.
-    answer(unsafe { get(events) }.map(|events| events.mask(Port(port)).into()))
+    answer(unsafe { get(events) }.and_then(|events| {
+        if port >= TwoLevel::PORTS {
+            return Err(Errno::EINVAL);
+        }
+        Ok(events.mask(Port(port)).into())
+    }))
 }
 
 /// Unmasks a port. A pending event raises its upcall now. `vcpu` is the calling vCPU. If a handler
 /// can mask the port at the same time, call this with interrupts off.
 ///
-/// Errors: `-EINVAL` if `events` is null or not initialised, or the domain cannot have the port.
+/// Errors: `-EINVAL` if `events` is null or not initialised, `vcpu` is not below
+/// `XEN_EVENTS_VCPUS`, or the domain cannot have the port.
 ///
 /// # Safety
 ///
@@ -275,8 +288,8 @@ pub unsafe extern "C" fn xen_events_mask(events: *mut XenEvents, port: u32) -> c
 pub unsafe extern "C" fn xen_events_unmask(events: *mut XenEvents, port: u32, vcpu: u32) -> c_int {
     // SAFETY: the caller's obligation.
     done(unsafe { get(events) }.and_then(|events| {
-        let xen = Xen::new(installed()).events();
-        events.unmask(xen, Port(port), VcpuId(vcpu)).map_err(errno)
+        let (xen, vcpu) = (Xen::new(installed()).events(), vcpu_id(vcpu)?);
+        events.unmask(xen, Port(port), vcpu).map_err(errno)
     }))
 }
 
@@ -284,11 +297,12 @@ pub unsafe extern "C" fn xen_events_unmask(events: *mut XenEvents, port: u32, vc
 /// Call it in the interrupt handler of upcalls, with interrupts off. The handler can call all
 /// functions of this library.
 ///
-/// Returns 1 if events are left, because they keep arriving: the function is bounded. With a vector
-/// on x86, Xen raises the interrupt again. On aarch64, call the function again before the vCPU
-/// sleeps.
+/// Returns 0 if no event is left. Makes at most four passes over the ports; if events kept
+/// arriving, returns 1, and the next call handles the rest. On x86, Xen then raises the interrupt
+/// again. On aarch64, call the function again before the vCPU sleeps.
 ///
-/// Errors: `-EINVAL` if `events` or `handler` is null, or `events` is not initialised.
+/// Errors: `-EINVAL` if `events` or `handler` is null, `events` is not initialised, or `vcpu` is
+/// not below `XEN_EVENTS_VCPUS`.
 ///
 /// # Safety
 ///
@@ -302,10 +316,10 @@ pub unsafe extern "C" fn xen_events_dispatch(
 ) -> c_int {
     // SAFETY: the caller's obligation.
     answer(unsafe { get(events) }.and_then(|events| {
-        let handler = handler.ok_or(Errno::EINVAL)?;
+        let (handler, vcpu) = (handler.ok_or(Errno::EINVAL)?, vcpu_id(vcpu)?);
         // SAFETY: the caller's obligation.
         let call = |port: Port| unsafe { handler(context, port.0) };
-        Ok((events.dispatch(VcpuId(vcpu), call) == Drain::Unfinished).into())
+        Ok((events.dispatch(vcpu, call) == Drain::Unfinished).into())
     }))
 }
 

@@ -179,9 +179,9 @@ pub unsafe extern "C" fn xen_grant_revoke(grant: *mut XenGrant) -> c_int {
 ///
 /// # Safety
 ///
-/// `target` must be a page that nothing else uses, and stay mapped. Its frame loses its RAM for
-/// ever: use one that has none. This domain must not map a grant of its own. The domain must not be
-/// suspended.
+/// `target` must be a page that nothing else uses, and stay mapped. Choose one whose frame has no
+/// RAM: if it has, the domain loses that RAM, and unmapping does not restore it. This domain must
+/// not map a grant of its own. The domain must not be suspended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn xen_grant_map(
     mapping: *mut XenMapping,

@@ -43,8 +43,9 @@ pub extern "C" fn xen_init() -> c_int {
 }
 
 /// Makes a hypercall by the instruction that `xen_init` found, and returns Xen's result. For
-/// commands without a function in this library. The inline functions of `xen_guest.h` use one
-/// instruction on all processors.
+/// commands without a function in this library. On x86, the inline functions of
+/// `xen_guest.h` use only the instruction that `XEN_HYPERCALL` names, which exists on the
+/// processors of some vendors only.
 ///
 /// Errors: Xen's; `-ENOSYS` before `xen_init`.
 ///
@@ -65,8 +66,8 @@ pub unsafe extern "C" fn xen_call(
     unsafe { installed().call5(number, a1, a2, a3, a4, a5) }
 }
 
-/// Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Returns only on
-/// an error.
+/// Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Xen accepts any
+/// other number too, and passes it to the toolstack. Returns only on an error.
 ///
 /// Errors: `-EINVAL` for `SHUTDOWN_suspend`, which this library does not support.
 #[unsafe(no_mangle)]

@@ -21,6 +21,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use xen_hal::event::TwoLevel;
 use xen_hal::hypercall::install_custom;
 use xen_hal::pac::errno::Errno;
 use xen_hal::platform::{AddressSpace, Frame};
@@ -135,10 +136,26 @@ fn events_arrive_once_and_wrong_states_are_refused() {
         unsafe {
             assert_eq!(xen_events_dispatch(events, 0, None, null_mut()), EINVAL);
             assert_eq!(xen_events_bind_ipi(events, 0, null_mut()), EINVAL);
-            assert_eq!(xen_events_bind_ipi(events, XEN_EVENTS_VCPUS, port), -Errno::ENOENT.0);
+            assert_eq!(xen_events_bind_ipi(events, XEN_EVENTS_VCPUS - 1, port), -Errno::ENOENT.0);
+            for beyond in [XEN_EVENTS_VCPUS, u32::MAX] {
+                assert_eq!(xen_events_bind_ipi(events, beyond, port), EINVAL);
+                assert_eq!(xen_events_bind_virq(events, 0, beyond, port), EINVAL);
+                assert_eq!(xen_events_listen(events, 1, beyond), EINVAL);
+                assert_eq!(xen_events_unmask(events, 1, beyond), EINVAL);
+                assert_eq!(xen_events_dispatch(events, beyond, Some(handler), null_mut()), EINVAL);
+            }
+            for beyond in [TwoLevel::PORTS, u32::MAX] {
+                assert_eq!(xen_events_mask(events, beyond), EINVAL);
+                assert_eq!(xen_events_unmask(events, beyond, 0), EINVAL);
+                assert_eq!(xen_events_listen(events, beyond, 0), EINVAL);
+            }
+            assert_eq!(xen_events_mask(events, TwoLevel::PORTS - 1), 1);
             assert_eq!(xen_events_bind_virq(events, 24, 0, port), EINVAL);
             assert_eq!(xen_events_listen(events, 9, 0), EINVAL);
+            assert_eq!(xen_events_bind_virq(events, 24, XEN_EVENTS_VCPUS - 1, port), EINVAL);
             assert_eq!(xen_events_bind_ipi(events, 0, port), 0);
+            assert_eq!(xen_events_listen(events, *port, XEN_EVENTS_VCPUS - 1), -Errno::ENOENT.0);
+            assert_eq!(xen_events_unmask(events, *port, 0), 0);
             assert_eq!(xen_events_send(*port), 0);
             guest.wait_until(|| count() == 1);
             assert_eq!(seen.port.load(Ordering::Relaxed), *port);
