@@ -2835,7 +2835,7 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_HVM_CPUID_UPCALL_VECTOR 0x40U
 #endif
-/* Reading it traps to Xen. */
+/* Instructions that read the counter trap to Xen. */
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_CPUID_TSC_EMULATED 0x1U
 #endif
@@ -3043,11 +3043,11 @@ extern "C" {
 #define HVM_XS_XEN_PLATFORM_PCI_BAR_UC "hvmloader/pci/xen-platform-pci-bar-uc"
 /* The physical address of further ACPI tables. */
 #define HVM_XS_ACPI_PT_ADDRESS "hvmloader/acpi/address"
-/* The size of these tables in bytes. */
+/* The size of the further ACPI tables in bytes. */
 #define HVM_XS_ACPI_PT_LENGTH "hvmloader/acpi/length"
 /* The physical address of further SMBIOS structures. */
 #define HVM_XS_SMBIOS_PT_ADDRESS "hvmloader/smbios/address"
-/* The size of these structures in bytes. */
+/* The size of the further SMBIOS structures in bytes. */
 #define HVM_XS_SMBIOS_PT_LENGTH "hvmloader/smbios/length"
 /* Whether SMBIOS describes a battery. */
 #define HVM_XS_SMBIOS_DEFAULT_BATTERY "hvmloader/smbios/default_battery"
@@ -7341,7 +7341,7 @@ XEN_OFFSET(struct xencamera_buf_create_req, plane_offset, 4);
 XEN_OFFSET(struct xencamera_buf_create_req, gref_directory, 20);
 /* How a buffer is divided into planes. Xen 4.13 and later. */
 struct xencamera_buf_get_layout_resp {
-    /* The number of planes. */
+    /* The number of the buffer's planes, and of valid entries in the arrays below. */
     uint8_t num_planes;
     uint8_t reserved[3];
     /* The size of the whole buffer in bytes. */

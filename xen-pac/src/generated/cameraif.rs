@@ -903,7 +903,7 @@ impl XencameraBufCreateReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraBufGetLayoutResp {
-    /// The number of planes.
+    /// The number of the buffer's planes, and of valid entries in the arrays below.
     ///
     /// Out.
     pub num_planes: u8,

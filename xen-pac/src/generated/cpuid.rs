@@ -275,7 +275,7 @@ pub mod cpuid_tsc_flags {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
-    /// Reading it traps to Xen.
+    /// Instructions that read the counter trap to Xen.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_CPUID_TSC_EMULATED`. The headers name
     /// it since Xen 4.18. Bit 0.

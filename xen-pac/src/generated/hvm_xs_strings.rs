@@ -27,7 +27,7 @@ pub const HVM_XS_XEN_PLATFORM_PCI_BAR_UC: &str = "hvmloader/pci/xen-platform-pci
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ACPI_PT_ADDRESS`.
 pub const HVM_XS_ACPI_PT_ADDRESS: &str = "hvmloader/acpi/address";
-/// The size of these tables in bytes.
+/// The size of the further ACPI tables in bytes.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ACPI_PT_LENGTH`.
 pub const HVM_XS_ACPI_PT_LENGTH: &str = "hvmloader/acpi/length";
@@ -35,7 +35,7 @@ pub const HVM_XS_ACPI_PT_LENGTH: &str = "hvmloader/acpi/length";
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SMBIOS_PT_ADDRESS`.
 pub const HVM_XS_SMBIOS_PT_ADDRESS: &str = "hvmloader/smbios/address";
-/// The size of these structures in bytes.
+/// The size of the further SMBIOS structures in bytes.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SMBIOS_PT_LENGTH`.
 pub const HVM_XS_SMBIOS_PT_LENGTH: &str = "hvmloader/smbios/length";
