@@ -20,9 +20,9 @@ pub struct Hypervisor;
 /// The memory of the calling vCPU's domain.
 ///
 /// [`Guest::page`](crate::Guest::page) returns the domain's pages. The program's variables are not
-/// in the domain's memory, and have separate frames. Xen can copy from and to these for
-/// [`copy_from_grant`](xen_hal::grant::Grants::copy_from_grant), but the guest cannot grant, unmap
-/// or release them.
+/// in the domain's memory: each is at a frame that no page of the domain has. Grant copies, such as
+/// [`copy_from_grant`](xen_hal::grant::Grants::copy_from_grant), can read and write variables. The
+/// guest cannot grant, unmap or release their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainSpace;
 

@@ -156,7 +156,8 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(argument.link_bits)
     }
 
-    /// Adds a page to the FIFO form's event array. Its words must be zero or masked.
+    /// Adds a page to the FIFO form's event array. Each 32-bit word of the page must be 0, or have
+    /// only the bit `EVTCHN_FIFO_MASKED` set.
     ///
     /// # Errors
     ///

@@ -51,7 +51,8 @@ impl TwoLevel<'_> {
     ///   makes it pending again.
     /// - One pass handles each port at most once. While upcalls keep coming, a dispatch makes four
     ///   passes and leaves the rest to the next dispatch, so it is bounded whatever peers send.
-    /// - After a port becomes pending, each other port is handled at most twice before it.
+    /// - No port starves: while a port is pending and not masked, `handler` is called at most twice
+    ///   with each other port before it is called with this one.
     ///
     /// A handler may mask, unmask, close and signal ports, its own and others. The cost is
     /// proportional to the number of events and of bitmap words that hold one. Ports without events
@@ -74,8 +75,8 @@ impl TwoLevel<'_> {
     /// `cursor` stores, and finds all remaining events. A handler that always breaks therefore
     /// handles one event per call, in round-robin order.
     ///
-    /// If a vCPU calls both this and [`dispatch`](Self::dispatch), each other port is handled at
-    /// most three times before a port that becomes pending.
+    /// If a vCPU calls both this and [`dispatch`](Self::dispatch), a pending port can wait for
+    /// three calls with each other port instead of two.
     #[inline]
     pub fn try_dispatch(
         self,

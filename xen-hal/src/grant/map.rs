@@ -172,7 +172,8 @@ impl<H: Hypercall + Copy> Grants<H> {
     ///
     /// # Safety
     ///
-    /// On x86, if this domain made the grant itself, nothing may use the granted page.
+    /// On x86, if the grant is this domain's own, no code may access the granted page at its old
+    /// frame after this call, unless the frame is populated again.
     ///
     /// x86 maps each page of a domain at one frame only. Mapping the domain's own grant therefore
     /// moves the page to the target, even if the call fails (seen on Xen 4.17). The old frame, to

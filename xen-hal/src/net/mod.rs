@@ -162,9 +162,11 @@ pub struct NetDevice<'a, 't, H: Hypercall + Copy, A> {
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
-    /// Connects the interface with this directory, such as `device/vif/0`. One page of `tx` and of
-    /// `rx` holds the ring, the others hold a frame each: one is enough, 64 suffice for a fast
-    /// network, and more than 256 are not used.
+    /// Connects the interface with this directory, such as `device/vif/0`.
+    ///
+    /// One page of `tx` holds the ring of sent frames, and each other page of `tx` holds one frame.
+    /// The same is true of `rx` and received frames. Each needs at least two pages: 65 suffice for
+    /// a fast network, and more than 257 are not used.
     ///
     /// # Errors
     ///

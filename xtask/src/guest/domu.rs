@@ -20,9 +20,9 @@ pub struct Guest {
     pub command_lines: Vec<String>,
 }
 
-/// What the script prints before and after a guest's run.
+/// What the script prints before a guest's run. The guest's name follows.
 pub const BEGIN: &str = "## begin ";
-/// See [`BEGIN`].
+/// What the script prints after a guest's run. The guest's name follows.
 pub const END: &str = "## end ";
 /// What stands for the number of the first domain of a guest in a command line, plus a digit. The
 /// script types what stands behind ` TYPED+` into the guest's console.

@@ -1,4 +1,4 @@
-//! Describes why a machine stopped before its programs returned.
+//! Describes why the run of a machine failed.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
 
-/// A machine stopped before its programs returned.
+/// Describes why the run of a machine failed.
 ///
 /// With the same seed, the same programs fail in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Failure {
     pub last_events: Vec<String>,
 }
 
-/// What stopped a machine.
+/// The reason of a [`Failure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {

@@ -48,11 +48,17 @@ pub struct Report {
     pub shutdown_reasons: BTreeMap<u16, ShutdownReason>,
     /// The text that each domain wrote to Xen's console.
     pub consoles: BTreeMap<u16, String>,
-    /// The resources that each domain had not released when its first program returned: channels,
-    /// mappings, entries of its grant table that grant a page, grants that a peer has mapped, and
-    /// pages that it gave to Xen, including those that a handler owns. Also the grants whose entry
-    /// or page the domain changed while a peer had them mapped. Of a domain that ended in another
-    /// way, only those are listed.
+    /// The resources that each domain had not released when its first program returned, including
+    /// those that an interrupt handler owns:
+    ///
+    /// - open channels;
+    /// - mappings of grants;
+    /// - entries of its grant table that grant a page;
+    /// - grants that a peer has mapped;
+    /// - pages that the domain returned to Xen.
+    ///
+    /// Also lists grants whose entry or page the domain changed while a peer had them mapped. If a
+    /// domain ended before its first program returned, only these are listed.
     pub leaks: BTreeMap<u16, Vec<String>>,
 }
 
