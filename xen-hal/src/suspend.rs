@@ -1,12 +1,12 @@
-//! Suspends and restores the domain in one operation.
+//! Suspends the domain, and registers everything with Xen again after a restore.
 //!
 //! A restored domain keeps its memory and loses every registration with Xen: the shared page and
 //! the grant table are unmapped, every channel except those of xenstore and the console is closed,
-//! foreign pages are unmapped, and system time is that of the new host.
+//! foreign pages are unmapped, and system time is that of the host on which the domain now runs.
 //!
 //! [`Setup`] lists what the guest registers. [`Setup::register`] registers it at boot and returns
-//! [`Registered`]. Handles that depend on the registration borrow that value, and
-//! [`Registered::suspend`] consumes it, so no such handle outlives a suspend. If the suspend was
+//! [`Registered`]. Handles that a restore makes invalid borrow that value. [`Registered::suspend`]
+//! consumes it, so the compiler refuses to keep such a handle across a suspend. If the suspend was
 //! cancelled, `suspend` returns the value at once. Otherwise, [`Restored::register`] repeats the
 //! registration in the required order, and returns the value when every step has succeeded.
 //!
@@ -149,7 +149,8 @@ pub struct Setup<H, A> {
     pub space: A,
     /// The address at which the shared page is mapped.
     pub shared_info: NonNull<raw::SharedInfo>,
-    /// How Xen interrupts the guest. `None` keeps the setting, and must be used on Arm.
+    /// How Xen interrupts the guest. `None` keeps Xen's current setting. On Arm, only `None` is
+    /// allowed.
     pub callback: Option<CallbackVia>,
     /// The number of vCPUs that get an upcall vector and a periodic timer.
     pub vcpus: u32,
@@ -218,8 +219,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
     /// For the rest of the domain's life:
     /// - the caller meets the obligations of [`WidthLatch::map_shared_info`] for the shared page,
     ///   of [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
-    ///   [`runstates`](Self::runstates) and [`times`](Self::times), with one exception:
-    ///   [`Registered::suspend`] may suspend the domain;
+    ///   [`runstates`](Self::runstates) and [`times`](Self::times). Those methods forbid a restore;
+    ///   here, [`Registered::suspend`] is permitted;
     /// - whenever `suspend` is called, no other vCPU uses the [`dispatcher`](Self::dispatcher), and
     ///   the call interrupts no handler that uses it;
     /// - `register` is called only once, so that there is at most one [`Registered`] or

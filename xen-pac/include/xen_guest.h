@@ -737,7 +737,7 @@ extern "C" {
 #define GNTTABOP_map_grant_ref 0U
 /* Unmaps grants. When it returns, no CPU has a stale translation. */
 #define GNTTABOP_unmap_grant_ref 1U
-/* Grows the caller's table to the given size. The array must have one element. */
+/* Grows the caller's table to the given size. The slice must have one element. */
 #define GNTTABOP_setup_table 2U
 /* Prints a table on Xen's console, for debugging. A hypervisor without that returns -ENOSYS. */
 #define GNTTABOP_dump_table 3U
@@ -745,7 +745,7 @@ extern "C" {
 #define GNTTABOP_transfer 4U
 /* Copies between granted pages and pages of the caller. */
 #define GNTTABOP_copy 5U
-/* Reads the current and the greatest size of a table. The array must have one element. */
+/* Reads the current and the maximum size of a table. The slice must have one element. */
 #define GNTTABOP_query_size 6U
 /* Unmaps grants and maps other pages in their place, in one step. PV guests only. */
 #define GNTTABOP_unmap_and_replace 7U
@@ -756,7 +756,7 @@ extern "C" {
 #define GNTTABOP_set_version 8U
 /* Reads the frames of the status pages of a version 2 table. The array must have one element. */
 #define GNTTABOP_get_status_frames 9U
-/* Reads the version of a domain's table. The array must have one element. */
+/* Reads the version of a domain's table. The slice must have one element. */
 #define GNTTABOP_get_version 10U
 /* Exchanges entries that are not in use. */
 #define GNTTABOP_swap_grant_ref 11U
@@ -1788,7 +1788,7 @@ extern "C" {
 #define XEN_NETIF_NR_SLOTS_MIN 18U
 /* The greatest size of a packet in bytes. */
 #define XEN_NETIF_MAX_TX_SIZE 0xFFFFU
-/* The number of types of extra information. Xen 4.7 and later. */
+/* One more than the greatest type of extra information. Xen 4.7 and later. */
 #define XEN_NETIF_EXTRA_TYPE_MAX 5U
 /* The packet was dropped. */
 #define NETIF_RSP_DROPPED (-2)
@@ -5225,7 +5225,7 @@ XEN_OFFSET(struct xen_hvm_altp2m_op, u.set_visibility, 16);
 XEN_OFFSET(struct xen_hvm_altp2m_op, u.pad, 16);
 /* The argument of `shutdown` and `shutdown_code`. */
 struct sched_shutdown {
-    /* A `shutdown_reason`. Xen accepts any number and passes it to the toolstack. */
+    /* Why the domain stops. Xen accepts any number and passes it to the toolstack. */
     uint32_t reason;
 };
 XEN_SIZE(struct sched_shutdown, 4);
@@ -5668,11 +5668,11 @@ XEN_OFFSET(struct xenstore_domain_interface, connection, 2068);
 XEN_OFFSET(struct xenstore_domain_interface, error, 2072);
 XEN_OFFSET(struct xenstore_domain_interface, evtchn_port, 2076);
 /*
- * The header of a message in either ring; `len` bytes of payload follow. Copy it as bytes: it
- * can be split by the end of the ring.
+ * The header of a message in either ring; `len` bytes of payload follow. It can wrap around the
+ * end of the ring, so copy it byte by byte.
  */
 struct xsd_sockmsg {
-    /* The `xsd_sockmsg_type` of the message. */
+    /* What the message is: an operation, its answer, an error, or an event. */
     uint32_t type;
     /* A number that the guest chooses; the response has the same. */
     uint32_t req_id;
@@ -8636,7 +8636,7 @@ static inline long xen_gnttabop_unmap_grant_ref(struct gnttab_unmap_grant_ref *a
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref,
         (unsigned long)(uintptr_t)argument, count);
 }
-/* Grows the caller's table to the given size. The array must have one element. */
+/* Grows the caller's table to the given size. The slice must have one element. */
 static inline long xen_gnttabop_setup_table(struct gnttab_setup_table *argument, unsigned int count)
 {
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_setup_table,
@@ -8660,7 +8660,7 @@ static inline long xen_gnttabop_copy(struct gnttab_copy *argument, unsigned int 
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_copy,
         (unsigned long)(uintptr_t)argument, count);
 }
-/* Reads the current and the greatest size of a table. The array must have one element. */
+/* Reads the current and the maximum size of a table. The slice must have one element. */
 static inline long xen_gnttabop_query_size(struct gnttab_query_size *argument, unsigned int count)
 {
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_query_size,
@@ -8689,7 +8689,7 @@ static inline long xen_gnttabop_get_status_frames(struct gnttab_get_status_frame
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_get_status_frames,
         (unsigned long)(uintptr_t)argument, count);
 }
-/* Reads the version of a domain's table. The array must have one element. */
+/* Reads the version of a domain's table. The slice must have one element. */
 static inline long xen_gnttabop_get_version(struct gnttab_get_version *argument, unsigned int count)
 {
     return xen_hypercall3(__HYPERVISOR_grant_table_op, GNTTABOP_get_version,

@@ -216,8 +216,9 @@ pub struct BlockDevice<'a, 't, H: Hypercall + Copy, A, W = YieldWait<H>> {
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
-    /// Connects the device with this directory, such as `device/vbd/51712`. The first free page
-    /// holds the ring, the others hold data: one is enough, 32 fill the ring.
+    /// Connects the device whose directory is `device`, such as `device/vbd/51712`. The first free
+    /// page holds the ring, and each other one holds data. Two pages are enough; with 33, each of
+    /// the ring's 32 requests can have a page.
     ///
     /// # Errors
     ///
@@ -292,14 +293,14 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         &self.frontend
     }
 
-    /// Returns the device's port, which has an event when the backend has answered a request.
+    /// Returns the device's port. The backend signals it when it has answered a request.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.queue.port()
     }
 
     /// Fills `data` from the device, starting at `sector`. If the data does not fit into one
-    /// request, uses several at once.
+    /// request, keeps several in flight together.
     ///
     /// # Errors
     ///
@@ -312,8 +313,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     }
 
     /// Writes `data` to the device, starting at `sector`. If the data does not fit into one
-    /// request, uses several at once. The backend may still hold the data in a cache: see
-    /// [`flush`](Self::flush).
+    /// request, keeps several in flight together. The backend may still hold the data in a cache:
+    /// see [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -402,13 +403,14 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.notify().map(|()| id)
     }
 
-    /// If the backend has answered a request, ends it and copies the bytes that it has read to
-    /// `data`. Otherwise returns `None`. Does not wait.
+    /// If the backend has answered a request, ends it, and copies the data of a read to `data`, at
+    /// most `data.len()` bytes. Otherwise returns `None`. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`BlockError::NotInFlight`]; otherwise as for [`read`](Self::read). The request has ended
-    /// then.
+    /// [`BlockError::NotInFlight`]. [`BlockError::Failed`], [`BlockError::Unsupported`] and
+    /// [`BlockError::Grant`] end the request. After [`BlockError::Broken`], connect the device
+    /// again.
     pub fn answer(&mut self, id: RequestId, data: &mut [u8]) -> Result<Option<()>, BlockError> {
         self.queue.answer(id, data)
     }

@@ -24,7 +24,8 @@ macro_rules! time_point {
             /// The end of time, 2^63 - 1 ns. A timer or a poll with this deadline never fires.
             pub const NEVER: Self = Self(i64::MAX);
 
-            /// Creates the point `nanos` nanoseconds after the base, or before it if negative.
+            /// Creates the point at `nanos` nanoseconds. A negative number is before the start of
+            /// this time.
             #[must_use]
             pub const fn from_nanos(nanos: i64) -> Self {
                 Self(nanos)
@@ -143,11 +144,12 @@ time_point! {
     /// A point in Xen's system time: signed nanoseconds since the hypervisor started, as Xen's
     /// `s_time_t`.
     ///
-    /// Timers and polls take such points. Additions saturate at [`NEVER`](Self::NEVER), so the
-    /// deadline `now + Duration::MAX` never comes. (Xen reads 2^63 and above as the past.)
+    /// The deadlines of timers and polls have this type. Additions saturate at
+    /// [`NEVER`](Self::NEVER), so the deadline `now + Duration::MAX` never comes. Without that, it
+    /// would be negative, which is a time in the past.
     ///
-    /// After a restore, the domain runs on another host with another base. Store deadlines that
-    /// outlive a suspend as [`Instant`]s.
+    /// A restore changes what the time counts from, because the domain can then run on another
+    /// host. Store deadlines that outlive a suspend as [`Instant`]s.
     SystemTime
 }
 

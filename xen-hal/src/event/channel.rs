@@ -73,8 +73,8 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(self.adopt(Port(argument.port), Kind::Virq, vcpu))
     }
 
-    /// Binds a physical interrupt, by its number within the domain, to a new port. With `share`,
-    /// other domains can bind it too.
+    /// Binds the physical interrupt `pirq` to a new port. `pirq` is the domain's number for it, not
+    /// the machine's. With `share`, other domains can bind it too.
     ///
     /// # Errors
     ///

@@ -40,8 +40,8 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(Port(argument.port))
     }
 
-    /// Closes a port. Prefer to drop its [`Channel`](super::Channel): the number can be allocated
-    /// again at once.
+    /// Closes a port. If there is a [`Channel`](super::Channel) of it, drop that instead: Xen can
+    /// allocate the number again at once, and the `Channel` would then close another channel.
     ///
     /// Clears the port's pending bit, and keeps its mask bit.
     ///
@@ -121,17 +121,20 @@ impl<H: Hypercall + Copy> Events<H> {
     ///
     /// # Safety
     ///
-    /// Every port of the domain closes, those of the console and of xenstore included. The program
-    /// must not continue to use one, and must not drop a [`Channel`](super::Channel) later, because
-    /// Xen can have allocated its number again by then. Xen no longer accesses the FIFO pages.
+    /// Every port of the domain closes, those of the console and of xenstore included. After the
+    /// call, the program must not use a port that it had before, and must not drop its
+    /// [`Channel`](super::Channel): Xen can have allocated the number again. Xen no longer accesses
+    /// the FIFO pages.
     pub unsafe fn reset(&self, owner: Domid) -> Result<(), Errno> {
         // SAFETY: the argument holds no pointer, and the caller uses none of the closed ports
         // again.
         unsafe { self.xen.call_unchecked(command::Reset, &mut EvtchnReset::new(owner)) }
     }
 
-    /// Registers a vCPU's FIFO control block, `offset` bytes into `frame`. The first one moves the
-    /// domain to the FIFO form. Returns the number of bits of a link.
+    /// Registers a vCPU's FIFO control block, `offset` bytes into `frame`. The first registration
+    /// switches the domain to the FIFO form, in which events are no longer in the bitmaps of the
+    /// shared page, and [`TwoLevel`](super::TwoLevel) finds none. Returns the number of bits of a
+    /// link.
     ///
     /// # Errors
     ///
@@ -142,8 +145,6 @@ impl<H: Hypercall + Copy> Events<H> {
     /// # Safety
     ///
     /// From now on Xen writes to the frame: it must hold nothing else until a [reset](Self::reset).
-    /// Events are no longer in the bitmaps of the shared page, so [`TwoLevel`](super::TwoLevel)
-    /// finds none.
     pub unsafe fn init_control(
         &self,
         vcpu: VcpuId,

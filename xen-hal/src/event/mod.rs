@@ -21,9 +21,10 @@
 //! - Ports start unmasked, and [`bind_interdomain`](Events::bind_interdomain) makes the new port
 //!   pending at once. [`Dispatcher::attach`] masks all ports, so events wait for
 //!   [`Dispatcher::listen`].
-//! - Closing keeps the mask bit: the next channel with the same port starts with it.
-//! - Upcalls without an event occur: after a `vcpu_info` or an upcall vector is registered, and
-//!   when an earlier dispatch has already found the event.
+//! - A port that was never used is unmasked. Closing a channel keeps the mask bit, so the next
+//!   channel with that port can start masked.
+//! - An upcall can come without an event: after a `vcpu_info` or an upcall vector is registered, or
+//!   if an earlier dispatch has handled the event.
 //! - The handler sees everything that the peer wrote before it sent the event. The handler must
 //!   check what the event means: a peer can send events at any time.
 

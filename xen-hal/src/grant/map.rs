@@ -168,7 +168,7 @@ impl<H: Hypercall + Copy> Grants<H> {
     ///
     /// # Errors
     ///
-    /// [`MapError`], with the target.
+    /// [`MapError`], which returns the target for another attempt.
     ///
     /// # Safety
     ///

@@ -271,8 +271,8 @@ impl<H: Hypercall> Grants<H> {
     /// Grows this domain's table to `frames.len()` pages. Xen writes the frame of each page to
     /// `frames`. Upstream: `GNTTABOP_setup_table`.
     ///
-    /// With hardware virtualisation this maps nothing, and the frames are those at which pages were
-    /// mapped before, if any. [`GrantTable`] does not need this method.
+    /// In an HVM or PVH domain this maps nothing: Xen writes the guest frames at which pages of the
+    /// table are mapped already, if any. [`GrantTable`] does not need this method.
     ///
     /// # Errors
     ///
@@ -310,8 +310,8 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Safety
     ///
-    /// Xen clears all entries except the reserved eight and changes their size. No [`GrantTable`]
-    /// of this domain's table may exist, nor any value made from one.
+    /// Xen changes the size of all entries, and clears them except for the first eight, which are
+    /// reserved. No [`GrantTable`] of this domain's table may exist, nor any value made from one.
     pub unsafe fn set_version(&self, version: u32) -> Result<u32, GrantError> {
         let mut argument = GnttabSetVersion::new(version);
         // SAFETY: the caller's obligations are the same.

@@ -15,7 +15,7 @@ use crate::hypercall::Hypercall;
 use crate::memory::Memory;
 use crate::platform::AddressSpace;
 
-/// The grant table of this domain, in version 1, mapped for all of `'t`.
+/// The grant table of this domain, in version 1, which stays mapped for `'t`.
 ///
 /// It is a `Copy` handle: copies refer to the same table, and a [`Grant`] does not borrow it.
 /// Several vCPUs can call all methods at the same time.
@@ -108,13 +108,14 @@ impl core::error::Error for LendError {}
 
 impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
     /// Maps the first `frames` pages of the table at `pages`. After a restore, maps at least as
-    /// many pages as before. `refs` is the table's storage. The table can [`grow`](Self::grow) to
-    /// the pages that `refs` has room for; [`Grants::query_size`] returns Xen's limit.
+    /// many pages as before. `refs` records which references are free. The table can
+    /// [`grow`](Self::grow) to the pages that `refs` has room for; [`Grants::query_size`] returns
+    /// Xen's limit.
     ///
     /// # Errors
     ///
-    /// [`GrantError`]. Pages that were mapped before an error stay mapped, and are not mapped again
-    /// by the next call.
+    /// [`GrantError`]. The pages that were mapped before the error stay mapped, and the next call
+    /// continues after them.
     ///
     /// # Safety
     ///
@@ -122,8 +123,8 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
     /// - the guest's page tables map as many pages at `pages` as `refs` has room for, with the
     ///   caching of ordinary memory, and the pages hold no data in use: when the table is mapped
     ///   there, x86 frees the RAM at their frames, and on Arm the domain loses it;
-    /// - the domain's grant table is mapped nowhere else, its version stays 1, no other code uses
-    ///   its entries except the reserved ones, and `refs` belongs to no other table;
+    /// - the domain's grant table is mapped nowhere else, its version stays 1, other code uses only
+    ///   its reserved entries, and `refs` belongs to no other table;
     /// - the domain is not restored.
     pub unsafe fn map<const PAGES: usize>(
         xen: H,
@@ -237,12 +238,12 @@ impl<'t, H, A> GrantTable<'t, H, A> {
 
     /// Allocates a free entry. If there is none, [reclaims](Self::reclaim) references first.
     ///
-    /// An entry that other software has published, such as an earlier kernel, is never used.
+    /// Never uses an entry that other software, such as an earlier kernel, has published.
     ///
     /// # Errors
     ///
-    /// [`GrantError::Full`]. [`GrantError::TableLost`] if the entry reads as unmapped memory: the
-    /// domain was restored, and the table was not mapped again. No reference is lost.
+    /// [`GrantError::Full`]. [`GrantError::TableLost`] if the table is not mapped, because the
+    /// domain was restored; the reference stays free.
     #[inline]
     pub fn slot(&self) -> Result<GrantSlot<'t>, GrantError> {
         match self.try_alloc() {

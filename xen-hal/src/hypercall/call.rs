@@ -86,7 +86,8 @@ pub trait Commands: Hypercall {
 
 impl<H: Hypercall + ?Sized> Commands for H {}
 
-/// Defines the arguments of the commands of one shape. `A` is the command's argument type.
+/// A kind of argument list: each command has one such shape. The trait maps it to Rust types. `A`
+/// is the command's argument type.
 ///
 /// | shape | `Arguments` | `Unchecked`, if different |
 /// |---|---|---|

@@ -1,8 +1,8 @@
-//! Makes hypercalls.
+//! Hypercalls: the backends that enter Xen, and typed calls over them.
 //!
-//! [`Hypercall`] is the trait over which everything in this crate is generic: a handle takes a
-//! backend by value, by reference, or as `&dyn Hypercall`. There is one backend for each way to
-//! enter Xen, and `detect` selects one at run time.
+//! A backend is one way to enter Xen, and implements [`Hypercall`]. Every handle of this crate
+//! takes a backend by value, by reference, or as `&dyn Hypercall`. `detect` selects one at run
+//! time.
 //!
 //! | backend | processor | the sequence |
 //! |---|---|---|

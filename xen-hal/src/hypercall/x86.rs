@@ -110,7 +110,8 @@ const SLOTS: u32 = PAGE_SIZE as u32 / HYPERCALL_PAGE_SLOT;
 
 /// Makes hypercalls through the hypercall page, into which Xen writes code.
 ///
-/// Prefer the direct instructions (XSA-466). The page is for processors of an unknown vendor.
+/// Use it only for processors of an unknown vendor. Otherwise prefer [`Vmcall`] or [`Vmmcall`]
+/// (XSA-466).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HypercallPage {
     code: NonNull<u8>,
@@ -125,8 +126,8 @@ impl HypercallPage {
     /// Asks Xen to write its code into the page at `code`, whose guest-physical address is
     /// `physical`.
     ///
-    /// Xen also latches the guest's word width, as it does when the guest sets its callback, and
-    /// lays out shared memory accordingly.
+    /// This also makes Xen choose the layout of shared memory, for 32 or 64 bits, by the mode of
+    /// the calling vCPU. Setting the callback does the same.
     ///
     /// # Errors
     ///
@@ -134,9 +135,9 @@ impl HypercallPage {
     ///
     /// # Safety
     ///
-    /// `code` must be mapped to the page at `physical`, executable, for as long as the result or a
-    /// copy of it is used. The page must hold nothing else. The program must run at privilege level
-    /// 0.
+    /// As long as the result or a copy of it is used, `code` must map the page at `physical`, and
+    /// be executable. The page must hold nothing else. The program must run at privilege level 0,
+    /// because this writes a model-specific register.
     pub unsafe fn install(
         cpuid: XenCpuid,
         code: NonNull<u8>,

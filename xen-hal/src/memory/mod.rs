@@ -195,7 +195,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// No known Xen returns an error to a domain about itself.
+    /// No known release of Xen returns one.
     pub fn maximum_frame(&self) -> Result<Frame, Errno> {
         self.xen.call(command::MaximumGpfn, &mut own()).map(|frame| Frame(frame as u64))
     }
@@ -204,7 +204,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// No known Xen returns an error to a domain about itself.
+    /// No known release of Xen returns one.
     pub fn current_reservation(&self) -> Result<usize, Errno> {
         self.xen.call(command::CurrentReservation, &mut own())
     }
@@ -214,7 +214,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// No known Xen returns an error to a domain about itself.
+    /// No known release of Xen returns one.
     pub fn maximum_reservation(&self) -> Result<usize, Errno> {
         self.xen.call(command::MaximumReservation, &mut own())
     }

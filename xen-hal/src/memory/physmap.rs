@@ -92,9 +92,9 @@ pub(super) const NOT_REACHED: i32 = i32::MIN;
 impl<H: Hypercall> Memory<H> {
     /// Maps a page at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// The frame loses its previous content. x86 frees RAM, and unmaps a Xen page. Arm unmaps both;
-    /// RAM stays allocated to the domain but is unreachable. If a Xen page is already mapped at
-    /// another frame, x86 unmaps it there; on Arm, the guest must unmap it first.
+    /// What was at the frame is unmapped. If it was RAM, x86 frees it; on Arm it stays allocated to
+    /// the domain, which cannot reach it. If a Xen page is already mapped at another frame, x86
+    /// unmaps it there; on Arm, the guest must unmap it first.
     ///
     /// For the shared info page, prefer
     /// [`WidthLatch::map_shared_info`](super::WidthLatch::map_shared_info).
@@ -138,8 +138,8 @@ impl<H: Hypercall> Memory<H> {
     /// - [`MemoryError::Physmap`], with the errors of [`add_to_physmap`](Self::add_to_physmap): the
     ///   page is still at `from`.
     /// - [`MemoryError::PageLost`]: the page is at neither frame, and `from` is empty. RAM of the
-    ///   domain is lost this way if `to` is beyond the guest's frames, because only its frame names
-    ///   it.
+    ///   domain is lost this way if `to` is beyond the guest's frames, because nothing but its old
+    ///   frame identifies it.
     ///
     /// # Safety
     ///
@@ -178,8 +178,8 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// As for a single page, and `EOVERFLOW` if a range wraps. Pages before the failing one have
-    /// moved; Xen does not return how many.
+    /// As for [`add_to_physmap`](Self::add_to_physmap), and `EOVERFLOW` if a range wraps. Pages
+    /// before the failing one have moved; Xen does not return how many.
     ///
     /// # Safety
     ///
@@ -225,15 +225,17 @@ impl<H: Hypercall> Memory<H> {
 
     /// Maps several pages of one kind, each at its frame. Upstream: `XENMEM_add_to_physmap_batch`.
     ///
-    /// An entry that fails does not stop the others: after an error, look at each result. Only this
-    /// method maps [`MapSpace::Foreign`] pages. No other page can be mapped over a foreign one
-    /// before [`remove_from_physmap`](Self::remove_from_physmap).
+    /// An entry that Xen refuses does not stop the others: after an error, look at each result.
+    /// Only this method maps [`MapSpace::Foreign`] pages. No other page can be mapped over a
+    /// foreign one before [`remove_from_physmap`](Self::remove_from_physmap).
     ///
     /// # Errors
     ///
     /// [`MemoryError::Batch`] if at least one page was not mapped; each entry's errors are those of
     /// [`add_to_physmap`](Self::add_to_physmap). An error of a whole hypercall, such as `ESRCH` or
-    /// `EPERM` for a foreign domain, ends the batch: the remaining entries have no result.
+    /// `EPERM` for a foreign domain, ends the batch: the remaining entries have no result. An entry
+    /// that does not fit Xen's argument ends it too, and then the other entries of the same
+    /// hypercall, which has up to 32, have no result either.
     ///
     /// # Safety
     ///

@@ -72,7 +72,8 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// If Xen stops before the end of the list. The extents before that point are populated.
+    /// [`PartialReservation`] if Xen stops before the end of the list. The extents before that
+    /// point are populated.
     ///
     /// # Safety
     ///
@@ -91,8 +92,8 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// If Xen stops before the end of the list, as it does at a frame that has no memory. The
-    /// extents before that point are released.
+    /// [`PartialReservation`] if Xen stops before the end of the list, as it does at a frame that
+    /// has no memory. The extents before that point are released.
     ///
     /// A page with another use, such as a registered `vcpu_info` or a peer's mapping, stays
     /// allocated to the domain until that use ends.
@@ -119,7 +120,8 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// If Xen allocates fewer. It allocates none if there are too many for one hypercall (2^26).
+    /// [`PartialReservation`] if Xen allocates fewer. It allocates none if there are too many for
+    /// one hypercall (2^26).
     pub fn increase_reservation(
         &self,
         count: usize,

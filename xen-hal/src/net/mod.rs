@@ -238,7 +238,8 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         self.mac
     }
 
-    /// Returns the interface's port, which has an event when a frame was sent or received.
+    /// Returns the interface's port. The backend signals it when it has sent a frame, and when one
+    /// arrives.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.channel.port()
@@ -251,14 +252,15 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         &self.frontend
     }
 
-    /// Returns the number of lost frames, which the backend did not send or deliver, or which were
-    /// longer than the caller's buffer.
+    /// Returns how many frames were lost: the backend reported an error, or the frame did not fit
+    /// into the caller's buffer.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Returns whether a frame can be sent now. If not, the port has an event when one can be sent.
+    /// Returns whether a frame can be sent now. If not, the backend signals the port when one can
+    /// be.
     ///
     /// # Errors
     ///

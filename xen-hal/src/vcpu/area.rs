@@ -333,9 +333,9 @@ impl<H: Hypercall> Vcpu<H> {
         Ok(unsafe { VcpuInfo::from_ptr(block) })
     }
 
-    /// Registers `area`, by its virtual address, for the vCPU's run times. Xen stops updating an
-    /// area that was registered in this form before. If the vCPU has an area registered by its
-    /// physical address, Xen fills `area` once and continues to update the other. Upstream:
+    /// Registers `area`, by its virtual address, for the vCPU's run times. It replaces an area that
+    /// was registered by its virtual address before. An area that was registered by its physical
+    /// address takes precedence: Xen then writes to `area` only once. Upstream:
     /// `VCPUOP_register_runstate_memory_area`.
     ///
     /// On x86, Xen translates the address for each write, through the vCPU's current page table,
@@ -353,8 +353,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// # Safety
     ///
     /// Every page table of the domain must map the area's address to the area, or leave it
-    /// unmapped. Xen writes through the current page table of the vCPU. While registering, and
-    /// while registering again, it writes once through the page table of the calling vCPU.
+    /// unmapped. Xen writes through the current page table of the vCPU. At each registration, it
+    /// also writes once through the page table of the calling vCPU.
     pub unsafe fn register_runstate(
         &self,
         latch: WidthLatch<impl Hypercall + Copy>,
@@ -368,8 +368,9 @@ impl<H: Hypercall> Vcpu<H> {
     }
 
     /// Registers `area` as [`register_runstate`](Self::register_runstate) does, by its physical
-    /// address, so this is safe. Xen stops updating any area that was registered for the vCPU
-    /// before. Not on Arm. Since Xen 4.18. Upstream: `VCPUOP_register_runstate_phys_area`.
+    /// address. This is safe, because Xen then uses no page table of the guest. Xen stops updating
+    /// any area that was registered for the vCPU before. Not on Arm. Since Xen 4.18. Upstream:
+    /// `VCPUOP_register_runstate_phys_area`.
     ///
     /// # Errors
     ///
@@ -392,8 +393,8 @@ impl<H: Hypercall> Vcpu<H> {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl<H: Hypercall> Vcpu<H> {
-    /// Registers `area`, by its virtual address, for a copy of the vCPU's time block, for example
-    /// for user-mode programs that may read only the clock. x86 only. Upstream:
+    /// Registers `area`, by its virtual address, for a copy of the vCPU's time block. Programs in
+    /// user mode can then be allowed to read the clock and nothing else. x86 only. Upstream:
     /// `VCPUOP_register_vcpu_time_memory_area`.
     ///
     /// Xen translates the address for each write. Since Xen 4.18,
@@ -417,8 +418,9 @@ impl<H: Hypercall> Vcpu<H> {
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
 
-    /// Registers `area` as [`register_time`](Self::register_time) does, by its physical address, so
-    /// this is safe. x86 only. Since Xen 4.18. Upstream: `VCPUOP_register_vcpu_time_phys_area`.
+    /// Registers `area` as [`register_time`](Self::register_time) does, by its physical address.
+    /// This is safe, because Xen then uses no page table of the guest. x86 only. Since Xen 4.18.
+    /// Upstream: `VCPUOP_register_vcpu_time_phys_area`.
     ///
     /// # Errors
     ///

@@ -189,8 +189,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// last tick, or at once if that time has passed. x86 only. Upstream:
     /// `VCPUOP_set_periodic_timer`.
     ///
-    /// Xen stops it while the vCPU sleeps, so it does not wake the vCPU. A kernel that sleeps
-    /// between ticks must set the singleshot timer at each tick.
+    /// The timer stops while the vCPU sleeps, and so cannot wake it. A kernel that sleeps between
+    /// ticks must set the singleshot timer at each tick.
     ///
     /// # Errors
     ///
@@ -222,9 +222,9 @@ impl<H: Hypercall> Vcpu<H> {
         self.singleshot(at, 0)
     }
 
-    /// Sets the singleshot timer, and asks Xen to refuse a time that has passed. Since 4.17.3, Xen
-    /// does not refuse it: the timer fires at once, and the call succeeds. So nothing may depend on
-    /// the refusal. Upstream: `VCPU_SSHOTTMR_future`.
+    /// Sets the singleshot timer, and asks Xen to refuse a time that has passed. Xen up to 4.17.2
+    /// does so. Since 4.17.3, the timer fires at once, and the call succeeds: do not depend on the
+    /// refusal. Upstream: `VCPU_SSHOTTMR_future`.
     ///
     /// # Errors
     ///

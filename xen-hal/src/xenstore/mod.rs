@@ -127,9 +127,9 @@ impl Store<'_, ()> {
 }
 
 impl<'a, H: Hypercall + Copy> Store<'a, H> {
-    /// Connects to xenstore. Calls `map` with the ring's frame; `map` returns the address at which
-    /// the guest maps it. Discards what the server sent to an earlier kernel. To remove an earlier
-    /// kernel's watches, call [`reset_watches`](Self::reset_watches).
+    /// Connects to xenstore. Calls `map`, which must map the ring's frame and return its address.
+    /// Discards what the server sent to an earlier kernel. To remove an earlier kernel's watches,
+    /// call [`reset_watches`](Self::reset_watches).
     ///
     /// # Errors
     ///
@@ -274,9 +274,10 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     ///
     /// # Errors
     ///
-    /// Nothing was sent: [`StoreError::TooLong`], [`StoreError::Busy`], and [`StoreError::Broken`]
-    /// if the connection was already unusable. Otherwise [`StoreError::TimedOut`],
-    /// [`StoreError::Broken`] and [`StoreError::Xen`].
+    /// Before anything is sent: [`StoreError::TooLong`], [`StoreError::Busy`], and
+    /// [`StoreError::Broken`] if the connection was already unusable. Later:
+    /// [`StoreError::TimedOut`], [`StoreError::Broken`] and [`StoreError::Xen`]; part of the
+    /// request can have been sent.
     pub fn submit(
         &mut self,
         kind: XsdSockmsgType,
@@ -342,9 +343,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.wait_again(attempt)
     }
 
-    /// Receives the available messages. If no event is among them, waits once for one; an answer
-    /// does not prevent the wait. `attempt` is the number of earlier waits of the same operation; a
-    /// new operation starts at 0.
+    /// Receives the messages in the ring. If none of them is an event, waits once, even if answers
+    /// arrived. `attempt` counts the waits of one operation: it starts at 0, and this increments
+    /// it.
     ///
     /// # Errors
     ///
@@ -463,9 +464,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         Ok(buffer.get_mut(..result?).unwrap_or_default())
     }
 
-    /// Watches a node and everything below it. Each event holds `token`. The first event comes at
-    /// once. A path that starts with `@` names no node but a condition: `@releaseDomain` changes
-    /// when a domain ends.
+    /// Watches a node and everything below it. Each event holds `token`. The server sends one event
+    /// at once. A path that starts with `@` stands for a condition, not a node: `@releaseDomain`
+    /// changes when a domain ends.
     ///
     /// # Errors
     ///

@@ -147,7 +147,7 @@ pub struct XenHvmAltp2mDomainState {
 
 crate::access::argument!(XenHvmAltp2mDomainState { state: u8 });
 impl XenHvmAltp2mDomainState {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(state: u8) -> Self {
@@ -182,7 +182,7 @@ pub struct XenHvmAltp2mVcpuEnableNotify {
 
 crate::access::argument!(XenHvmAltp2mVcpuEnableNotify { vcpu_id: u32, pad: u32, gfn: u64 });
 impl XenHvmAltp2mVcpuEnableNotify {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32, gfn: u64) -> Self {
@@ -214,7 +214,7 @@ pub struct XenHvmAltp2mVcpuDisableNotify {
 
 crate::access::argument!(XenHvmAltp2mVcpuDisableNotify { vcpu_id: u32 });
 impl XenHvmAltp2mVcpuDisableNotify {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
@@ -246,7 +246,7 @@ pub struct XenHvmAltp2mView {
 
 crate::access::argument!(XenHvmAltp2mView { view: u16, hvmmem_default_access: u16 });
 impl XenHvmAltp2mView {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, hvmmem_default_access: u16) -> Self {
@@ -294,7 +294,7 @@ crate::access::argument!(XenHvmAltp2mSetMemAccess {
     view: u16, hvmmem_access: u16, pad: u32, gfn: u64,
 });
 impl XenHvmAltp2mSetMemAccess {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, hvmmem_access: u16, gfn: u64) -> Self {
@@ -339,7 +339,7 @@ pub struct XenHvmAltp2mMemAccess {
 
 crate::access::argument!(XenHvmAltp2mMemAccess { view: u16, access: u16, pad: u32, gfn: u64 });
 impl XenHvmAltp2mMemAccess {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, access: u16, gfn: u64) -> Self {
@@ -398,7 +398,7 @@ crate::access::argument!(XenHvmAltp2mSetMemAccessMulti {
     access_list: crate::access::Handle<u8>,
 });
 impl XenHvmAltp2mSetMemAccessMulti {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -456,7 +456,7 @@ crate::access::argument!(XenHvmAltp2mChangeGfn {
     view: u16, pad1: u16, pad2: u32, old_gfn: u64, new_gfn: u64,
 });
 impl XenHvmAltp2mChangeGfn {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, old_gfn: u64, new_gfn: u64) -> Self {
@@ -497,7 +497,7 @@ crate::access::argument!(XenHvmAltp2mGetVcpuP2mIdx {
     vcpu_id: u32, altp2m_idx: u16, _pad0: [u8; 2],
 });
 impl XenHvmAltp2mGetVcpuP2mIdx {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
@@ -542,7 +542,7 @@ crate::access::argument!(XenHvmAltp2mSuppressVe {
     view: u16, suppress_ve: u8, pad1: u8, pad2: u32, gfn: u64,
 });
 impl XenHvmAltp2mSuppressVe {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, gfn: u64) -> Self {
@@ -606,7 +606,7 @@ crate::access::argument!(XenHvmAltp2mSuppressVeMulti {
     first_error_gfn: u64,
 });
 impl XenHvmAltp2mSuppressVeMulti {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, first_gfn: u64, last_gfn: u64) -> Self {
@@ -647,7 +647,7 @@ pub struct XenHvmAltp2mSetVisibility {
 
 crate::access::argument!(XenHvmAltp2mSetVisibility { altp2m_idx: u16, visible: u8, pad: u8 });
 impl XenHvmAltp2mSetVisibility {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(altp2m_idx: u16, visible: u8) -> Self {
@@ -702,7 +702,7 @@ crate::access::argument!(XenHvmAltp2mOp {
     u: XenHvmAltp2mOpU,
 });
 impl XenHvmAltp2mOp {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

@@ -84,7 +84,7 @@ crate::access::named!(ArgoOp(u32));
 /// Upstream: `xen/include/public/argo.h`. Since Xen 4.12.
 pub mod argo_ring_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, argo_ring_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -205,7 +205,7 @@ pub struct XenArgoIov {
 
 crate::access::argument!(XenArgoIov { iov_hnd: crate::access::Handle<u8>, iov_len: u32, pad: u32 });
 impl XenArgoIov {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(iov_hnd: crate::access::Handle<u8>, iov_len: u32) -> Self {
@@ -246,7 +246,7 @@ crate::access::argument!(XenArgoAddr {
     aport: XenArgoPort, domain_id: crate::base::Domid, pad: u16,
 });
 impl XenArgoAddr {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(aport: XenArgoPort, domain_id: crate::base::Domid) -> Self {
@@ -282,7 +282,7 @@ pub struct XenArgoSendAddr {
 
 crate::access::argument!(XenArgoSendAddr { src: XenArgoAddr, dst: XenArgoAddr });
 impl XenArgoSendAddr {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(src: XenArgoAddr, dst: XenArgoAddr) -> Self {
@@ -324,7 +324,7 @@ crate::access::argument!(XenArgoRegisterRing {
     aport: XenArgoPort, partner_id: crate::base::Domid, pad: u16, len: u32,
 });
 impl XenArgoRegisterRing {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -370,7 +370,7 @@ crate::access::argument!(XenArgoUnregisterRing {
     aport: XenArgoPort, partner_id: crate::base::Domid, pad: u16,
 });
 impl XenArgoUnregisterRing {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(aport: XenArgoPort, partner_id: crate::base::Domid) -> Self {
@@ -421,7 +421,7 @@ crate::access::argument!(XenArgoRingDataEnt {
     ring: XenArgoAddr, flags: u16, pad: u16, space_required: u32, max_message_size: u32,
 });
 impl XenArgoRingDataEnt {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(ring: XenArgoAddr, space_required: u32) -> Self {
@@ -460,7 +460,7 @@ pub struct XenArgoRingData {
 
 crate::access::argument!(XenArgoRingData { nent: u32, pad: u32, data: [XenArgoRingDataEnt; 0] });
 impl XenArgoRingData {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(nent: u32, data: [XenArgoRingDataEnt; 0]) -> Self {
@@ -504,10 +504,10 @@ crate::access::argument!(XenArgoRingMessageHeader {
     len: u32, source: XenArgoAddr, message_type: u32, data: [u8; 0],
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XenArgoRing`](super::XenArgoRing). In C:
+    /// The memory layout of what the handle [`XenArgoRing`](super::XenArgoRing) accesses. In C:
     /// `xen_argo_ring`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

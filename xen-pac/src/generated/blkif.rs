@@ -119,7 +119,7 @@ crate::access::named!(BlkifStatus(i16));
 /// Upstream: `xen/include/public/io/blkif.h`.
 pub mod vdisk_info {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, vdisk_info::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -144,7 +144,7 @@ pub mod vdisk_info {
 /// Upstream: `xen/include/public/io/blkif.h`.
 pub mod blkif_discard_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u8, blkif_discard_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u8`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -188,7 +188,7 @@ crate::access::argument!(BlkifRequestSegment {
     gref: crate::grant_table::GrantRef, first_sect: u8, last_sect: u8, _pad0: [u8; 2],
 });
 impl BlkifRequestSegment {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -261,7 +261,7 @@ crate::access::argument!(BlkifRequest {
     seg: [BlkifRequestSegment; BLKIF_MAX_SEGMENTS_PER_REQUEST as usize],
 });
 impl BlkifRequest {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -340,7 +340,7 @@ crate::access::argument!(BlkifRequestDiscard {
     nr_sectors: u64,
 });
 impl BlkifRequestDiscard {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -443,7 +443,7 @@ crate::access::argument!(BlkifRequestIndirect {
     _pad2: [u8; 4],
 });
 impl BlkifRequestIndirect {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

@@ -529,7 +529,7 @@ crate::access::named!(XencameraEventType(u8));
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
 pub mod xencamera_ctrl_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, xencamera_ctrl_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -688,7 +688,7 @@ pub struct XencameraConfigReq {
 
 crate::access::argument!(XencameraConfigReq { pixel_format: u32, width: u32, height: u32 });
 impl XencameraConfigReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(pixel_format: u32, width: u32, height: u32) -> Self {
@@ -798,7 +798,7 @@ pub struct XencameraFrameRateReq {
 
 crate::access::argument!(XencameraFrameRateReq { frame_rate_numer: u32, frame_rate_denom: u32 });
 impl XencameraFrameRateReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(frame_rate_numer: u32, frame_rate_denom: u32) -> Self {
@@ -828,7 +828,7 @@ pub struct XencameraBufRequest {
 
 crate::access::argument!(XencameraBufRequest { num_bufs: u8 });
 impl XencameraBufRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(num_bufs: u8) -> Self {
@@ -871,7 +871,7 @@ crate::access::argument!(XencameraBufCreateReq {
     gref_directory: crate::grant_table::GrantRef,
 });
 impl XencameraBufCreateReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -947,7 +947,7 @@ pub struct XencameraIndex {
 
 crate::access::argument!(XencameraIndex { index: u8 });
 impl XencameraIndex {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(index: u8) -> Self {
@@ -974,7 +974,7 @@ pub struct XencameraGetCtrlReq {
 
 crate::access::argument!(XencameraGetCtrlReq { kind: XencameraCtrl });
 impl XencameraGetCtrlReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(kind: XencameraCtrl) -> Self {
@@ -1009,7 +1009,7 @@ pub struct XencameraCtrlValue {
 
 crate::access::argument!(XencameraCtrlValue { kind: XencameraCtrl, reserved: [u8; 7], value: i64 });
 impl XencameraCtrlValue {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: XencameraCtrl, value: i64) -> Self {
@@ -1144,7 +1144,7 @@ crate::access::argument!(XencameraReq {
     id: u16, operation: XencameraOp, reserved: [u8; 5], req: XencameraReqReq,
 });
 impl XencameraReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, operation: XencameraOp, req: XencameraReqReq) -> Self {
@@ -1603,11 +1603,11 @@ crate::access::argument!(union XencameraEvtEvt {
     frame_avail: XencameraFrameAvailEvt, ctrl_value: XencameraCtrlValue, reserved: [u8; 56],
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XencameraEventPage`](super::XencameraEventPage). In
-    /// C: `xencamera_event_page`.
+    /// The memory layout of what the handle [`XencameraEventPage`](super::XencameraEventPage)
+    /// accesses. In C: `xencamera_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1624,8 +1624,9 @@ pub mod raw {
 
     crate::access::raw!(XencameraEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// Layout of the memory behind the handle
-    /// [`XencameraPageDirectory`](super::XencameraPageDirectory). In C: `xencamera_page_directory`.
+    /// The memory layout of what the handle
+    /// [`XencameraPageDirectory`](super::XencameraPageDirectory) accesses. In C:
+    /// `xencamera_page_directory`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

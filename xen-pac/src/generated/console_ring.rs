@@ -146,11 +146,11 @@ impl<'a> XenconsInterface<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XenconsInterface`](super::XenconsInterface). In C:
-    /// `xencons_interface`.
+    /// The memory layout of what the handle [`XenconsInterface`](super::XenconsInterface) accesses.
+    /// In C: `xencons_interface`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

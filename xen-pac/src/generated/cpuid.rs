@@ -177,7 +177,7 @@ crate::access::named!(CpuidTscMode(u32));
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_version {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, cpuid_version::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -200,7 +200,7 @@ pub mod cpuid_version {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod hypercall_page_request {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u64, hypercall_page_request::Register>`.
+    /// The second type parameter of this word's registers; the first is `u64`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -221,7 +221,7 @@ pub mod hypercall_page_request {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_hvm_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, cpuid_hvm_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -271,7 +271,7 @@ pub mod cpuid_hvm_flags {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_tsc_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, cpuid_tsc_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -300,7 +300,7 @@ pub mod cpuid_tsc_flags {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_pv_features {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, cpuid_pv_features::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -317,7 +317,7 @@ pub mod cpuid_pv_features {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_machine_address {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, cpuid_machine_address::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

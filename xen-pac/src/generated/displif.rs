@@ -179,7 +179,7 @@ crate::access::named!(XendisplEventType(u8));
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.
 pub mod xendispl_dbuf_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, xendispl_dbuf_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -386,7 +386,7 @@ pub struct XendisplDbufDestroyReq {
 
 crate::access::argument!(XendisplDbufDestroyReq { dbuf_cookie: u64 });
 impl XendisplDbufDestroyReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(dbuf_cookie: u64) -> Self {
@@ -444,7 +444,7 @@ crate::access::argument!(XendisplFbAttachReq {
     _pad0: [u8; 4],
 });
 impl XendisplFbAttachReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -484,7 +484,7 @@ pub struct XendisplFbDetachReq {
 
 crate::access::argument!(XendisplFbDetachReq { fb_cookie: u64 });
 impl XendisplFbDetachReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(fb_cookie: u64) -> Self {
@@ -548,7 +548,7 @@ crate::access::argument!(XendisplSetConfigReq {
     _pad0: [u8; 4],
 });
 impl XendisplSetConfigReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -590,7 +590,7 @@ pub struct XendisplPageFlipReq {
 
 crate::access::argument!(XendisplPageFlipReq { fb_cookie: u64 });
 impl XendisplPageFlipReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(fb_cookie: u64) -> Self {
@@ -624,7 +624,7 @@ crate::access::argument!(XendisplGetEdidReq {
     buffer_sz: u32, gref_directory: crate::grant_table::GrantRef,
 });
 impl XendisplGetEdidReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -707,7 +707,7 @@ crate::access::argument!(XendisplReq {
     id: u16, operation: XendisplOp, reserved: [u8; 5], op: XendisplReqOp,
 });
 impl XendisplReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, operation: XendisplOp, op: XendisplReqOp) -> Self {
@@ -1075,11 +1075,11 @@ impl XendisplEvtOp {
 
 crate::access::argument!(union XendisplEvtOp { pg_flip: XendisplPgFlipEvt, reserved: [u8; 56] });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XendisplEventPage`](super::XendisplEventPage). In
-    /// C: `xendispl_event_page`.
+    /// The memory layout of what the handle [`XendisplEventPage`](super::XendisplEventPage)
+    /// accesses. In C: `xendispl_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1096,8 +1096,8 @@ pub mod raw {
 
     crate::access::raw!(XendisplEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// Layout of the memory behind the handle
-    /// [`XendisplPageDirectory`](super::XendisplPageDirectory). In C: `xendispl_page_directory`.
+    /// The memory layout of what the handle [`XendisplPageDirectory`](super::XendisplPageDirectory)
+    /// accesses. In C: `xendispl_page_directory`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

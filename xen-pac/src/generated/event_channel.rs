@@ -131,7 +131,7 @@ crate::access::named!(EvtchnPriority(u32));
 /// Upstream: `xen/include/public/event_channel.h`.
 pub mod evtchn_bind_pirq_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, evtchn_bind_pirq_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -147,7 +147,7 @@ pub mod evtchn_bind_pirq_flags {
 /// Upstream: `xen/include/public/event_channel.h`.
 pub mod event_word {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, event_word::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -329,7 +329,7 @@ crate::access::argument!(EvtchnAllocUnbound {
     dom: crate::base::Domid, remote_dom: crate::base::Domid, port: EvtchnPort,
 });
 impl EvtchnAllocUnbound {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid, remote_dom: crate::base::Domid) -> Self {
@@ -374,7 +374,7 @@ crate::access::argument!(EvtchnBindInterdomain {
     remote_dom: crate::base::Domid, _pad0: [u8; 2], remote_port: EvtchnPort, local_port: EvtchnPort,
 });
 impl EvtchnBindInterdomain {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(remote_dom: crate::base::Domid, remote_port: EvtchnPort) -> Self {
@@ -415,7 +415,7 @@ pub struct EvtchnBindVirq {
 
 crate::access::argument!(EvtchnBindVirq { virq: crate::base::Virq, vcpu: u32, port: EvtchnPort });
 impl EvtchnBindVirq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(virq: crate::base::Virq, vcpu: u32) -> Self {
@@ -452,7 +452,7 @@ pub struct EvtchnBindPirq {
 
 crate::access::argument!(EvtchnBindPirq { pirq: u32, flags: u32, port: EvtchnPort });
 impl EvtchnBindPirq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(pirq: u32, flags: u32) -> Self {
@@ -488,7 +488,7 @@ pub struct EvtchnBindIpi {
 
 crate::access::argument!(EvtchnBindIpi { vcpu: u32, port: EvtchnPort });
 impl EvtchnBindIpi {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu: u32) -> Self {
@@ -515,7 +515,7 @@ pub struct EvtchnClose {
 
 crate::access::argument!(EvtchnClose { port: EvtchnPort });
 impl EvtchnClose {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -542,7 +542,7 @@ pub struct EvtchnSend {
 
 crate::access::argument!(EvtchnSend { port: EvtchnPort });
 impl EvtchnSend {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -595,7 +595,7 @@ crate::access::argument!(EvtchnStatus {
     u: EvtchnStatusU,
 });
 impl EvtchnStatus {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid, port: EvtchnPort) -> Self {
@@ -763,7 +763,7 @@ pub struct EvtchnBindVcpu {
 
 crate::access::argument!(EvtchnBindVcpu { port: EvtchnPort, vcpu: u32 });
 impl EvtchnBindVcpu {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, vcpu: u32) -> Self {
@@ -790,7 +790,7 @@ pub struct EvtchnUnmask {
 
 crate::access::argument!(EvtchnUnmask { port: EvtchnPort });
 impl EvtchnUnmask {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -817,7 +817,7 @@ pub struct EvtchnReset {
 
 crate::access::argument!(EvtchnReset { dom: crate::base::Domid });
 impl EvtchnReset {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -868,7 +868,7 @@ crate::access::argument!(EvtchnInitControl {
     control_gfn: u64, offset: u32, vcpu: u32, link_bits: u8, pad: [u8; 7],
 });
 impl EvtchnInitControl {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(control_gfn: u64, offset: u32, vcpu: u32) -> Self {
@@ -901,7 +901,7 @@ pub struct EvtchnExpandArray {
 
 crate::access::argument!(EvtchnExpandArray { array_gfn: u64 });
 impl EvtchnExpandArray {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(array_gfn: u64) -> Self {
@@ -933,7 +933,7 @@ pub struct EvtchnSetPriority {
 
 crate::access::argument!(EvtchnSetPriority { port: EvtchnPort, priority: EvtchnPriority });
 impl EvtchnSetPriority {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, priority: EvtchnPriority) -> Self {
@@ -967,7 +967,7 @@ pub struct EvtchnOp {
 
 crate::access::argument!(EvtchnOp { cmd: u32, u: EvtchnOpU });
 impl EvtchnOp {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(cmd: u32, u: EvtchnOpU) -> Self {
@@ -1179,11 +1179,11 @@ crate::access::argument!(union EvtchnOpU {
     unmask: EvtchnUnmask,
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`EventArrayPage`](super::EventArrayPage). In C:
-    /// `event_array_page`.
+    /// The memory layout of what the handle [`EventArrayPage`](super::EventArrayPage) accesses. In
+    /// C: `event_array_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1196,8 +1196,8 @@ pub mod raw {
 
     crate::access::raw!(EventArrayPage { words: [u32; 1024] });
 
-    /// Layout of the memory behind the handle
-    /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock). In C:
+    /// The memory layout of what the handle
+    /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock) accesses. In C:
     /// `evtchn_fifo_control_block`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

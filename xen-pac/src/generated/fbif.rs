@@ -258,7 +258,7 @@ crate::access::argument!(XenfbUpdate {
     kind: XenfbType, _pad0: [u8; 3], x: i32, y: i32, width: i32, height: i32,
 });
 impl XenfbUpdate {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: XenfbType, x: i32, y: i32, width: i32, height: i32) -> Self {
@@ -321,7 +321,7 @@ crate::access::argument!(XenfbResize {
     kind: XenfbType, _pad0: [u8; 3], width: i32, height: i32, stride: i32, depth: i32, offset: i32,
 });
 impl XenfbResize {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -389,7 +389,7 @@ pub struct XenfbOutEvent {
 
 crate::access::argument!(XenfbOutEvent { u: XenfbOutEventU });
 impl XenfbOutEvent {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(u: XenfbOutEventU) -> Self {
@@ -589,10 +589,11 @@ crate::access::argument!(union XenfbInEventU {
     kind: XenfbType, refresh_period: XenfbRefreshPeriod, pad: [u8; XENFB_IN_EVENT_SIZE as usize],
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XenfbPage`](super::XenfbPage). In C: `xenfb_page`.
+    /// The memory layout of what the handle [`XenfbPage`](super::XenfbPage) accesses. In C:
+    /// `xenfb_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

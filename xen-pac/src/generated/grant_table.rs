@@ -161,7 +161,7 @@ crate::access::named!(GrantReservedRef(u32));
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_entry_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, grant_entry_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -248,7 +248,7 @@ pub mod grant_entry_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_transfer_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, grant_transfer_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -269,7 +269,7 @@ pub mod grant_transfer_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_map_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, grant_map_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -317,7 +317,7 @@ pub mod grant_map_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_copy_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, grant_copy_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -337,7 +337,7 @@ pub mod grant_copy_flags {
 /// Upstream: `xen/include/public/grant_table.h`. Since Xen 4.5.
 pub mod grant_cache_op {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, grant_cache_op::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -530,7 +530,7 @@ crate::access::argument!(GnttabMapGrantRef {
     handle: GrantHandle, dev_bus_addr: u64,
 });
 impl GnttabMapGrantRef {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -587,7 +587,7 @@ crate::access::argument!(GnttabUnmapGrantRef {
     host_addr: u64, dev_bus_addr: u64, handle: GrantHandle, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabUnmapGrantRef {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(host_addr: u64, dev_bus_addr: u64, handle: GrantHandle) -> Self {
@@ -653,7 +653,7 @@ crate::access::argument!(GnttabSetupTable {
     frame_list: crate::access::Handle<crate::base::XenPfn>,
 });
 impl GnttabSetupTable {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -694,7 +694,7 @@ pub struct GnttabDumpTable {
 
 crate::access::argument!(GnttabDumpTable { dom: crate::base::Domid, status: GrantStatus });
 impl GnttabDumpTable {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -754,7 +754,7 @@ crate::access::argument!(GnttabTransfer {
     _pad1: [u8; 2],
 });
 impl GnttabTransfer {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -810,7 +810,7 @@ crate::access::argument!(GnttabCopyPtr {
     _pad0: [u8; 4],
 });
 impl GnttabCopyPtr {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(u: GnttabCopyPtrU, domid: crate::base::Domid, offset: u16) -> Self {
@@ -924,7 +924,7 @@ crate::access::argument!(GnttabCopy {
     _pad0: [u8; 2],
 });
 impl GnttabCopy {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -984,7 +984,7 @@ crate::access::argument!(GnttabQuerySize {
     status: GrantStatus, _pad1: [u8; 2],
 });
 impl GnttabQuerySize {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -1030,7 +1030,7 @@ crate::access::argument!(GnttabUnmapAndReplace {
     host_addr: u64, new_addr: u64, handle: GrantHandle, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabUnmapAndReplace {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(host_addr: u64, new_addr: u64, handle: GrantHandle) -> Self {
@@ -1062,7 +1062,7 @@ pub struct GnttabSetVersion {
 
 crate::access::argument!(GnttabSetVersion { version: u32 });
 impl GnttabSetVersion {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(version: u32) -> Self {
@@ -1107,7 +1107,7 @@ crate::access::argument!(GnttabGetStatusFrames {
     frame_list: crate::access::Handle<u64>,
 });
 impl GnttabGetStatusFrames {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -1151,7 +1151,7 @@ pub struct GnttabGetVersion {
 
 crate::access::argument!(GnttabGetVersion { dom: crate::base::Domid, pad: u16, version: u32 });
 impl GnttabGetVersion {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -1192,7 +1192,7 @@ crate::access::argument!(GnttabSwapGrantRef {
     ref_a: GrantRef, ref_b: GrantRef, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabSwapGrantRef {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(ref_a: GrantRef, ref_b: GrantRef) -> Self {
@@ -1240,7 +1240,7 @@ crate::access::argument!(GnttabCacheFlush {
     a: GnttabCacheFlushA, offset: u16, length: u16, op: u32,
 });
 impl GnttabCacheFlush {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(a: GnttabCacheFlushA, offset: u16, length: u16, op: u32) -> Self {
@@ -1305,10 +1305,10 @@ impl GnttabCacheFlushA {
 
 crate::access::argument!(union GnttabCacheFlushA { dev_bus_addr: u64, reference: GrantRef });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`GrantEntryV1`](super::GrantEntryV1). In C:
+    /// The memory layout of what the handle [`GrantEntryV1`](super::GrantEntryV1) accesses. In C:
     /// `grant_entry_v1`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -1326,8 +1326,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV1 { flags: u16, domid: u16, frame: u32 });
 
-    /// Layout of the memory behind the handle [`GrantTableV1Page`](super::GrantTableV1Page). In C:
-    /// `grant_table_v1_page`.
+    /// The memory layout of what the handle [`GrantTableV1Page`](super::GrantTableV1Page) accesses.
+    /// In C: `grant_table_v1_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1376,7 +1376,7 @@ pub mod command {
         honoured (4, 4),
     );
 
-    /// Grows the caller's table to the given size. The array must have one element.
+    /// Grows the caller's table to the given size. The slice must have one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_setup_table`. Command 2.
     #[derive(Clone, Copy, Debug)]
@@ -1424,7 +1424,7 @@ pub mod command {
         Array(super::GnttabCopy) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// Reads the current and the greatest size of a table. The array must have one element.
+    /// Reads the current and the maximum size of a table. The slice must have one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_query_size`. Command 6.
     #[derive(Clone, Copy, Debug)]
@@ -1476,7 +1476,7 @@ pub mod command {
         honoured (4, 4),
     );
 
-    /// Reads the version of a domain's table. The array must have one element.
+    /// Reads the version of a domain's table. The slice must have one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_get_version`. Command 10.
     #[derive(Clone, Copy, Debug)]

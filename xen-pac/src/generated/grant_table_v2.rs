@@ -277,11 +277,11 @@ impl<'a> GrantEntryV2Transitive<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`GrantEntryHeader`](super::GrantEntryHeader). In C:
-    /// `grant_entry_header`.
+    /// The memory layout of what the handle [`GrantEntryHeader`](super::GrantEntryHeader) accesses.
+    /// In C: `grant_entry_header`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -296,8 +296,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryHeader { flags: u16, domid: u16 });
 
-    /// Layout of the memory behind the handle
-    /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage). In C: `grant_entry_v2_full_page`.
+    /// The memory layout of what the handle [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage)
+    /// accesses. In C: `grant_entry_v2_full_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -320,8 +320,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV2FullPage { hdr: GrantEntryHeader, pad0: u32, frame: u64 });
 
-    /// Layout of the memory behind the handle [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage).
-    /// In C: `grant_entry_v2_sub_page`.
+    /// The memory layout of what the handle [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage)
+    /// accesses. In C: `grant_entry_v2_sub_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -350,8 +350,8 @@ pub mod raw {
         hdr: GrantEntryHeader, page_off: u16, length: u16, frame: u64,
     });
 
-    /// Layout of the memory behind the handle
-    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive). In C:
+    /// The memory layout of what the handle
+    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive) accesses. In C:
     /// `grant_entry_v2_transitive`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

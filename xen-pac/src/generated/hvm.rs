@@ -503,7 +503,7 @@ crate::access::named!(HvmMemType(u16));
 #[deprecated(note = "the headers dropped it after Xen 4.5")]
 pub mod memory_event_mode {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u64, memory_event_mode::Register>`.
+    /// The second type parameter of this word's registers; the first is `u64`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -550,7 +550,7 @@ pub mod memory_event_mode {
 /// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.10.
 pub mod mca_cap {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u64, mca_cap::Register>`.
+    /// The second type parameter of this word's registers; the first is `u64`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -920,7 +920,7 @@ crate::access::argument!(XenHvmParam {
     domid: crate::base::Domid, pad: u16, index: HvmParam, value: u64,
 });
 impl XenHvmParam {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, index: HvmParam, value: u64) -> Self {
@@ -982,7 +982,7 @@ crate::access::argument!(XenHvmSetPciIntxLevel {
     domid: crate::base::Domid, domain: u8, bus: u8, device: u8, intx: u8, level: u8, _pad0: [u8; 1],
 });
 impl XenHvmSetPciIntxLevel {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -1037,7 +1037,7 @@ crate::access::argument!(XenHvmSetIsaIrqLevel {
     domid: crate::base::Domid, isa_irq: u8, level: u8,
 });
 impl XenHvmSetIsaIrqLevel {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, isa_irq: u8, level: u8) -> Self {
@@ -1077,7 +1077,7 @@ crate::access::argument!(XenHvmSetPciLinkRoute {
     domid: crate::base::Domid, link: u8, isa_irq: u8,
 });
 impl XenHvmSetPciLinkRoute {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, link: u8, isa_irq: u8) -> Self {
@@ -1114,7 +1114,7 @@ crate::access::argument!(XenHvmPagetableDying {
     domid: crate::base::Domid, pad: [u16; 3], gpa: u64,
 });
 impl XenHvmPagetableDying {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, gpa: u64) -> Self {
@@ -1170,7 +1170,7 @@ pub struct XenHvmXentrace {
 
 crate::access::argument!(XenHvmXentrace { event: u16, extra_bytes: u16, extra: [u8; 28] });
 impl XenHvmXentrace {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(event: u16, extra_bytes: u16, extra: [u8; 28]) -> Self {
@@ -1212,7 +1212,7 @@ crate::access::argument!(XenHvmGetMemType {
     domid: crate::base::Domid, mem_type: HvmMemType, pad: [u16; 2], pfn: u64,
 });
 impl XenHvmGetMemType {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pfn: u64) -> Self {
@@ -1250,7 +1250,7 @@ pub struct XenHvmEvtchnUpcallVector {
 crate::access::argument!(XenHvmEvtchnUpcallVector { vcpu: u32, vector: u8, _pad0: [u8; 3] });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl XenHvmEvtchnUpcallVector {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu: u32, vector: u8) -> Self {

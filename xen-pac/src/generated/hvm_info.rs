@@ -181,10 +181,10 @@ impl<'a> HvmInfoTable<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`HvmInfoTable`](super::HvmInfoTable). In C:
+    /// The memory layout of what the handle [`HvmInfoTable`](super::HvmInfoTable) accesses. In C:
     /// `hvm_info_table`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

@@ -415,7 +415,7 @@ crate::access::argument!(MulticallEntry {
     op: crate::base::XenUlong, result: crate::base::XenUlong, args: [crate::base::XenUlong; 6],
 });
 impl MulticallEntry {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

@@ -720,7 +720,7 @@ pub struct XenkbdOutEvent {
 
 crate::access::argument!(XenkbdOutEvent { u: XenkbdOutEventU });
 impl XenkbdOutEvent {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(u: XenkbdOutEventU) -> Self {
@@ -787,10 +787,10 @@ crate::access::argument!(union XenkbdOutEventU {
     kind: u8, pad: [u8; XENKBD_OUT_EVENT_SIZE as usize],
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XenkbdPage`](super::XenkbdPage). In C:
+    /// The memory layout of what the handle [`XenkbdPage`](super::XenkbdPage) accesses. In C:
     /// `xenkbd_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

@@ -154,7 +154,7 @@ crate::access::named!(GrantTableResource(u32));
 /// Upstream: `xen/include/public/memory.h`.
 pub mod memory_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, memory_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -243,7 +243,7 @@ crate::access::argument!(XenMemoryReservation {
     _pad0: [u8; 2],
 });
 impl XenMemoryReservation {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -296,7 +296,7 @@ crate::access::argument!(XenMemoryExchange {
     given: XenMemoryReservation, taken: XenMemoryReservation, nr_exchanged: crate::base::XenUlong,
 });
 impl XenMemoryExchange {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -328,7 +328,7 @@ pub struct XenMemoryDomain {
 
 crate::access::argument!(XenMemoryDomain { domid: crate::base::Domid });
 impl XenMemoryDomain {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid) -> Self {
@@ -380,7 +380,7 @@ crate::access::argument!(XenMachphysMfnList {
     _pad1: [u8; 4],
 });
 impl XenMachphysMfnList {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -469,7 +469,7 @@ crate::access::argument!(XenAddToPhysmap {
     gpfn: crate::base::XenPfn,
 });
 impl XenAddToPhysmap {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -543,7 +543,7 @@ crate::access::argument!(XenAddToPhysmapBatch {
     gpfns: crate::access::Handle<crate::base::XenPfn>, errs: crate::access::Handle<i32>,
 });
 impl XenAddToPhysmapBatch {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -661,7 +661,7 @@ crate::access::argument!(XenRemoveFromPhysmap {
     gpfn: crate::base::XenPfn,
 });
 impl XenRemoveFromPhysmap {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, gpfn: crate::base::XenPfn) -> Self {
@@ -705,7 +705,7 @@ crate::access::argument!(XenMemoryMap {
     buffer: crate::access::Handle<u8>,
 });
 impl XenMemoryMap {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(nr_entries: u32, buffer: crate::access::Handle<u8>) -> Self {
@@ -754,7 +754,7 @@ crate::access::argument!(XenForeignMemoryMap {
     map: XenMemoryMap,
 });
 impl XenForeignMemoryMap {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, map: XenMemoryMap) -> Self {
@@ -817,7 +817,7 @@ crate::access::argument!(XenPodTarget {
     _pad0: [u8; 2],
 });
 impl XenPodTarget {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(target_pages: u64, domid: crate::base::Domid) -> Self {
@@ -881,7 +881,7 @@ crate::access::argument!(XenMemAcquireResource {
     frame_list: crate::access::Handle<crate::base::XenPfn>,
 });
 impl XenMemAcquireResource {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -994,7 +994,7 @@ crate::access::argument!(XenVnumaTopologyInfo {
     vmemrange: XenVnumaTopologyInfoVmemrange,
 });
 impl XenVnumaTopologyInfo {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

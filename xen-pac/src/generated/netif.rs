@@ -11,7 +11,7 @@ pub const XEN_NETIF_NR_SLOTS_MIN: u32 = 18;
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_MAX_TX_SIZE`.
 pub const XEN_NETIF_MAX_TX_SIZE: u32 = 0xFFFF;
-/// The number of types of extra information.
+/// One more than the greatest type of extra information.
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_MAX`. Since Xen 4.7.
 pub const XEN_NETIF_EXTRA_TYPE_MAX: u32 = 5;
@@ -318,7 +318,7 @@ crate::access::named!(NetifHashAlgorithm(u32));
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_tx_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, netif_tx_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -348,7 +348,7 @@ pub mod netif_tx_flags {
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_rx_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, netif_rx_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -383,7 +383,7 @@ pub mod netif_rx_flags {
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_extra_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u8, netif_extra_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u8`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -398,7 +398,7 @@ pub mod netif_extra_flags {
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 pub mod netif_hash_types {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, netif_hash_types::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -428,7 +428,7 @@ pub mod netif_hash_types {
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.10.
 pub mod netif_gref_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, netif_gref_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -479,7 +479,7 @@ crate::access::argument!(NetifTxRequest {
     gref: crate::grant_table::GrantRef, offset: u16, flags: u16, id: u16, size: u16,
 });
 impl NetifTxRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -552,7 +552,7 @@ pub struct NetifRxRequest {
 
 crate::access::argument!(NetifRxRequest { id: u16, pad: u16, gref: crate::grant_table::GrantRef });
 impl NetifRxRequest {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, gref: crate::grant_table::GrantRef) -> Self {
@@ -623,7 +623,7 @@ pub struct NetifExtraInfo {
 
 crate::access::argument!(NetifExtraInfo { kind: NetifExtraType, flags: u8, u: NetifExtraInfoU });
 impl NetifExtraInfo {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(kind: NetifExtraType, flags: u8, u: NetifExtraInfoU) -> Self {
@@ -756,7 +756,7 @@ crate::access::argument!(NetifExtraInfoUGso {
     size: u16, kind: NetifGsoType, pad: u8, features: u16,
 });
 impl NetifExtraInfoUGso {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(size: u16, kind: NetifGsoType, features: u16) -> Self {
@@ -786,7 +786,7 @@ pub struct NetifExtraInfoUMcast {
 
 crate::access::argument!(NetifExtraInfoUMcast { addr: [u8; 6] });
 impl NetifExtraInfoUMcast {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(addr: [u8; 6]) -> Self {
@@ -819,7 +819,7 @@ pub struct NetifExtraInfoUHash {
 
 crate::access::argument!(NetifExtraInfoUHash { kind: u8, algorithm: u8, value: [u8; 4] });
 impl NetifExtraInfoUHash {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(kind: u8, algorithm: u8, value: [u8; 4]) -> Self {
@@ -856,7 +856,7 @@ pub struct XenNetifCtrlRequest {
 
 crate::access::argument!(XenNetifCtrlRequest { id: u16, kind: NetifCtrlType, data: [u32; 3] });
 impl XenNetifCtrlRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, kind: NetifCtrlType, data: [u32; 3]) -> Self {
@@ -931,7 +931,7 @@ crate::access::argument!(XenNetifGref {
     reference: crate::grant_table::GrantRef, flags: u16, status: u16,
 });
 impl XenNetifGref {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(reference: crate::grant_table::GrantRef, flags: u16) -> Self {

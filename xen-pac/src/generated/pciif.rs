@@ -157,7 +157,7 @@ crate::access::named!(XenPciError(i32));
 /// Upstream: `xen/include/public/io/pciif.h`.
 pub mod xen_pci_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, xen_pci_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -525,10 +525,10 @@ impl<'a> XenPciSharedinfo<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XenMsixEntry`](super::XenMsixEntry). In C:
+    /// The memory layout of what the handle [`XenMsixEntry`](super::XenMsixEntry) accesses. In C:
     /// `xen_msix_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -544,7 +544,8 @@ pub mod raw {
 
     crate::access::raw!(XenMsixEntry { vector: u16, entry: u16 });
 
-    /// Layout of the memory behind the handle [`XenPciOp`](super::XenPciOp). In C: `xen_pci_op`.
+    /// The memory layout of what the handle [`XenPciOp`](super::XenPciOp) accesses. In C:
+    /// `xen_pci_op`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -578,7 +579,7 @@ pub mod raw {
         info: u32, msix_entries: [XenMsixEntry; super::SH_INFO_MAX_VEC as usize],
     });
 
-    /// Layout of the memory behind the handle [`XenPcieAerOp`](super::XenPcieAerOp). In C:
+    /// The memory layout of what the handle [`XenPcieAerOp`](super::XenPcieAerOp) accesses. In C:
     /// `xen_pcie_aer_op`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -601,8 +602,8 @@ pub mod raw {
 
     crate::access::raw!(XenPcieAerOp { cmd: u32, err: i32, domain: u32, bus: u32, devfn: u32 });
 
-    /// Layout of the memory behind the handle [`XenPciSharedinfo`](super::XenPciSharedinfo). In C:
-    /// `xen_pci_sharedinfo`.
+    /// The memory layout of what the handle [`XenPciSharedinfo`](super::XenPciSharedinfo) accesses.
+    /// In C: `xen_pci_sharedinfo`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

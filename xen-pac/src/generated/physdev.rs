@@ -60,7 +60,7 @@ crate::access::named!(MapPirqType(i32));
 /// Upstream: `xen/include/public/physdev.h`.
 pub mod irq_status {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, irq_status::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -172,7 +172,7 @@ pub struct PhysdevUnmapPirq {
 
 crate::access::argument!(PhysdevUnmapPirq { domid: crate::base::Domid, _pad0: [u8; 2], pirq: i32 });
 impl PhysdevUnmapPirq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pirq: i32) -> Self {
@@ -203,7 +203,7 @@ pub struct PhysdevEoi {
 
 crate::access::argument!(PhysdevEoi { irq: u32 });
 impl PhysdevEoi {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(irq: u32) -> Self {
@@ -235,7 +235,7 @@ pub struct PhysdevIrqStatusQuery {
 
 crate::access::argument!(PhysdevIrqStatusQuery { irq: u32, flags: u32 });
 impl PhysdevIrqStatusQuery {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(irq: u32) -> Self {
@@ -267,7 +267,7 @@ pub struct PhysdevGetFreePirq {
 
 crate::access::argument!(PhysdevGetFreePirq { kind: MapPirqType, pirq: u32 });
 impl PhysdevGetFreePirq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: MapPirqType) -> Self {

@@ -218,7 +218,7 @@ crate::access::argument!(XenPvcallsSocket {
     id: u64, domain: u32, kind: u32, protocol: u32, pad: [u8; 4],
 });
 impl XenPvcallsSocket {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u64, domain: u32, kind: u32, protocol: u32) -> Self {
@@ -284,7 +284,7 @@ crate::access::argument!(XenPvcallsConnect {
     pad: [u8; 4],
 });
 impl XenPvcallsConnect {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -336,7 +336,7 @@ pub struct XenPvcallsRelease {
 
 crate::access::argument!(XenPvcallsRelease { id: u64, reuse: u8, pad: [u8; 7] });
 impl XenPvcallsRelease {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u64, reuse: u8) -> Self {
@@ -373,7 +373,7 @@ pub struct XenPvcallsBind {
 
 crate::access::argument!(XenPvcallsBind { id: u64, addr: [u8; 28], len: u32 });
 impl XenPvcallsBind {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(id: u64, addr: [u8; 28], len: u32) -> Self {
@@ -410,7 +410,7 @@ pub struct XenPvcallsListen {
 
 crate::access::argument!(XenPvcallsListen { id: u64, backlog: u32, pad: [u8; 4] });
 impl XenPvcallsListen {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u64, backlog: u32) -> Self {
@@ -458,7 +458,7 @@ crate::access::argument!(XenPvcallsAccept {
     id: u64, id_new: u64, gref: crate::grant_table::GrantRef, evtchn: u32,
 });
 impl XenPvcallsAccept {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -490,7 +490,7 @@ pub struct XenPvcallsPoll {
 
 crate::access::argument!(XenPvcallsPoll { id: u64 });
 impl XenPvcallsPoll {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(id: u64) -> Self {
@@ -517,7 +517,7 @@ pub struct XenPvcallsDummy {
 
 crate::access::argument!(XenPvcallsDummy { dummy: [u8; 56] });
 impl XenPvcallsDummy {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(dummy: [u8; 56]) -> Self {
@@ -554,7 +554,7 @@ pub struct XenPvcallsRequest {
 
 crate::access::argument!(XenPvcallsRequest { req_id: u32, cmd: PvcallsCmd, u: XenPvcallsRequestU });
 impl XenPvcallsRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(req_id: u32, cmd: PvcallsCmd, u: XenPvcallsRequestU) -> Self {
@@ -1072,11 +1072,11 @@ pub struct XenPvcallsResponseUDummy {
 
 crate::access::argument!(XenPvcallsResponseUDummy { dummy: [u8; 8] });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`PvcallsDataIntf`](super::PvcallsDataIntf). In C:
-    /// `pvcalls_data_intf`.
+    /// The memory layout of what the handle [`PvcallsDataIntf`](super::PvcallsDataIntf) accesses.
+    /// In C: `pvcalls_data_intf`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

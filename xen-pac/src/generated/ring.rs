@@ -82,10 +82,10 @@ impl<'a> Sring<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`Sring`](super::Sring). In C: `sring`.
+    /// The memory layout of what the handle [`Sring`](super::Sring) accesses. In C: `sring`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

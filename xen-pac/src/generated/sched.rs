@@ -73,7 +73,7 @@ crate::access::named!(ShutdownReason(u32));
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SchedShutdown {
-    /// A `shutdown_reason`. Xen accepts any number and passes it to the toolstack.
+    /// Why the domain stops. Xen accepts any number and passes it to the toolstack.
     ///
     /// In.
     pub reason: ShutdownReason,
@@ -81,7 +81,7 @@ pub struct SchedShutdown {
 
 crate::access::argument!(SchedShutdown { reason: ShutdownReason });
 impl SchedShutdown {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(reason: ShutdownReason) -> Self {
@@ -127,7 +127,7 @@ crate::access::argument!(SchedPoll {
     timeout: u64,
 });
 impl SchedPoll {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -172,7 +172,7 @@ crate::access::argument!(SchedRemoteShutdown {
     domain_id: crate::base::Domid, _pad0: [u8; 2], reason: ShutdownReason,
 });
 impl SchedRemoteShutdown {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domain_id: crate::base::Domid, reason: ShutdownReason) -> Self {
@@ -208,7 +208,7 @@ pub struct SchedWatchdog {
 
 crate::access::argument!(SchedWatchdog { id: u32, timeout: u32 });
 impl SchedWatchdog {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(id: u32, timeout: u32) -> Self {
@@ -235,7 +235,7 @@ pub struct SchedPinOverride {
 
 crate::access::argument!(SchedPinOverride { pcpu: i32 });
 impl SchedPinOverride {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(pcpu: i32) -> Self {

@@ -18,7 +18,7 @@ pub const XEN_LEGACY_MAX_VCPUS: u32 = 1;
 /// Upstream: `xen/include/public/xen.h`.
 pub mod pvclock_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u8, pvclock_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u8`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -41,7 +41,7 @@ pub mod pvclock_flags {
 /// Upstream: `xen/include/public/nmi.h`.
 pub mod nmi_reason {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, nmi_reason::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -648,10 +648,10 @@ pub struct SharedInfoWallclock {
     pub sec_hi: u32,
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`VcpuTimeInfo`](super::VcpuTimeInfo). In C:
+    /// The memory layout of what the handle [`VcpuTimeInfo`](super::VcpuTimeInfo) accesses. In C:
     /// `vcpu_time_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -688,7 +688,7 @@ pub mod raw {
         tsc_shift: i8, flags: u8, pad1: [i8; 2],
     });
 
-    /// Layout of the memory behind the handle [`ArchVcpuInfo`](super::ArchVcpuInfo). In C:
+    /// The memory layout of what the handle [`ArchVcpuInfo`](super::ArchVcpuInfo) accesses. In C:
     /// `arch_vcpu_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -722,7 +722,8 @@ pub mod raw {
         pad: [usize; 5],
     });
 
-    /// Layout of the memory behind the handle [`VcpuInfo`](super::VcpuInfo). In C: `vcpu_info`.
+    /// The memory layout of what the handle [`VcpuInfo`](super::VcpuInfo) accesses. In C:
+    /// `vcpu_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -774,8 +775,8 @@ pub mod raw {
         time: VcpuTimeInfo,
     });
 
-    /// Layout of the memory behind the handle [`ArchSharedInfo`](super::ArchSharedInfo). In C:
-    /// `arch_shared_info`.
+    /// The memory layout of what the handle [`ArchSharedInfo`](super::ArchSharedInfo) accesses. In
+    /// C: `arch_shared_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -841,7 +842,7 @@ pub mod raw {
         wc_sec_hi: u32,
     });
 
-    /// Layout of the memory behind the handle [`SharedInfo`](super::SharedInfo). In C:
+    /// The memory layout of what the handle [`SharedInfo`](super::SharedInfo) accesses. In C:
     /// `shared_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

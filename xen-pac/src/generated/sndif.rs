@@ -693,7 +693,7 @@ crate::access::argument!(XensndOpenReq {
     gref_directory: crate::grant_table::GrantRef, period_sz: u32,
 });
 impl XensndOpenReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -740,7 +740,7 @@ pub struct XensndRwReq {
 
 crate::access::argument!(XensndRwReq { offset: u32, length: u32 });
 impl XensndRwReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(offset: u32, length: u32) -> Self {
@@ -767,7 +767,7 @@ pub struct XensndTriggerReq {
 
 crate::access::argument!(XensndTriggerReq { kind: XensndTrigger });
 impl XensndTriggerReq {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(kind: XensndTrigger) -> Self {
@@ -817,7 +817,7 @@ crate::access::argument!(XensndQueryHwParam {
     buffer: XensndQueryHwParamBuffer, period: XensndQueryHwParamPeriod,
 });
 impl XensndQueryHwParam {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -857,7 +857,7 @@ pub struct XensndQueryHwParamRates {
 
 crate::access::argument!(XensndQueryHwParamRates { min: u32, max: u32 });
 impl XensndQueryHwParamRates {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Self {
@@ -885,7 +885,7 @@ pub struct XensndQueryHwParamChannels {
 
 crate::access::argument!(XensndQueryHwParamChannels { min: u32, max: u32 });
 impl XensndQueryHwParamChannels {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Self {
@@ -913,7 +913,7 @@ pub struct XensndQueryHwParamBuffer {
 
 crate::access::argument!(XensndQueryHwParamBuffer { min: u32, max: u32 });
 impl XensndQueryHwParamBuffer {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Self {
@@ -941,7 +941,7 @@ pub struct XensndQueryHwParamPeriod {
 
 crate::access::argument!(XensndQueryHwParamPeriod { min: u32, max: u32 });
 impl XensndQueryHwParamPeriod {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(min: u32, max: u32) -> Self {
@@ -1002,7 +1002,7 @@ crate::access::argument!(XensndReq {
     id: u16, operation: XensndOp, reserved: [u8; 5], op: XensndReqOp,
 });
 impl XensndReq {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, operation: XensndOp, op: XensndReqOp) -> Self {
@@ -1318,11 +1318,11 @@ impl XensndEvtOp {
 
 crate::access::argument!(union XensndEvtOp { cur_pos: XensndCurPosEvt, reserved: [u8; 56] });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`XensndEventPage`](super::XensndEventPage). In C:
-    /// `xensnd_event_page`.
+    /// The memory layout of what the handle [`XensndEventPage`](super::XensndEventPage) accesses.
+    /// In C: `xensnd_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1339,8 +1339,8 @@ pub mod raw {
 
     crate::access::raw!(XensndEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// Layout of the memory behind the handle [`XensndPageDirectory`](super::XensndPageDirectory).
-    /// In C: `xensnd_page_directory`.
+    /// The memory layout of what the handle [`XensndPageDirectory`](super::XensndPageDirectory)
+    /// accesses. In C: `xensnd_page_directory`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -78,7 +78,7 @@ crate::access::named!(HvmMemmapType(u32));
 /// Upstream: `xen/include/public/xen.h`.
 pub mod start_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, start_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -387,10 +387,10 @@ impl<'a> HvmMemmapTableEntry<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`HvmStartInfo`](super::HvmStartInfo). In C:
+    /// The memory layout of what the handle [`HvmStartInfo`](super::HvmStartInfo) accesses. In C:
     /// `hvm_start_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -433,8 +433,8 @@ pub mod raw {
         cmdline_paddr: u64, rsdp_paddr: u64, memmap_paddr: u64, memmap_entries: u32, reserved: u32,
     });
 
-    /// Layout of the memory behind the handle [`HvmModlistEntry`](super::HvmModlistEntry). In C:
-    /// `hvm_modlist_entry`.
+    /// The memory layout of what the handle [`HvmModlistEntry`](super::HvmModlistEntry) accesses.
+    /// In C: `hvm_modlist_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -457,8 +457,8 @@ pub mod raw {
         paddr: u64, size: u64, cmdline_paddr: u64, reserved: u64,
     });
 
-    /// Layout of the memory behind the handle [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry).
-    /// In C: `hvm_memmap_table_entry`.
+    /// The memory layout of what the handle [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry)
+    /// accesses. In C: `hvm_memmap_table_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

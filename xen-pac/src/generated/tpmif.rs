@@ -127,11 +127,11 @@ impl<'a> TpmifSharedPage<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`TpmifSharedPage`](super::TpmifSharedPage). In C:
-    /// `tpmif_shared_page`.
+    /// The memory layout of what the handle [`TpmifSharedPage`](super::TpmifSharedPage) accesses.
+    /// In C: `tpmif_shared_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -235,7 +235,7 @@ crate::access::named!(UsbifSpeed(u8));
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.6.
 pub mod usbif_pipe {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, usbif_pipe::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -275,7 +275,7 @@ pub mod usbif_pipe {
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.7.
 pub mod usbif_transfer_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, usbif_transfer_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -316,7 +316,7 @@ crate::access::argument!(UsbifRequestSegment {
     gref: crate::grant_table::GrantRef, offset: u16, length: u16,
 });
 impl UsbifRequestSegment {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -380,7 +380,7 @@ crate::access::argument!(UsbifUrbRequest {
     u: UsbifUrbRequestU, seg: [UsbifRequestSegment; USBIF_MAX_SEGMENTS_PER_REQUEST as usize],
 });
 impl UsbifUrbRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -526,7 +526,7 @@ crate::access::argument!(UsbifUrbRequestUIsoc {
     interval: u16, start_frame: u16, number_of_packets: u16, nr_frame_desc_segs: u16,
 });
 impl UsbifUrbRequestUIsoc {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -564,7 +564,7 @@ pub struct UsbifUrbRequestUIntr {
 
 crate::access::argument!(UsbifUrbRequestUIntr { interval: u16, pad: [u16; 3] });
 impl UsbifUrbRequestUIntr {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(interval: u16) -> Self {
@@ -592,7 +592,7 @@ pub struct UsbifUrbRequestUUnlink {
 
 crate::access::argument!(UsbifUrbRequestUUnlink { unlink_id: u16, pad: [u16; 3] });
 impl UsbifUrbRequestUUnlink {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(unlink_id: u16) -> Self {
@@ -660,7 +660,7 @@ pub struct UsbifConnRequest {
 
 crate::access::argument!(UsbifConnRequest { id: u16 });
 impl UsbifConnRequest {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(id: u16) -> Self {

@@ -47,7 +47,7 @@ crate::access::named!(VchanLive(u8));
 /// Upstream: `xen/include/public/io/libxenvchan.h`.
 pub mod vchan_notify {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u8, vchan_notify::Register>`.
+    /// The second type parameter of this word's registers; the first is `u8`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -409,10 +409,11 @@ impl<'a> VchanServer<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`VchanSent`](super::VchanSent). In C: `vchan_sent`.
+    /// The memory layout of what the handle [`VchanSent`](super::VchanSent) accesses. In C:
+    /// `vchan_sent`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -427,7 +428,7 @@ pub mod raw {
 
     crate::access::raw!(VchanSent { cons: u32, prod: u32 });
 
-    /// Layout of the memory behind the handle [`VchanReceived`](super::VchanReceived). In C:
+    /// The memory layout of what the handle [`VchanReceived`](super::VchanReceived) accesses. In C:
     /// `vchan_received`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -443,7 +444,7 @@ pub mod raw {
 
     crate::access::raw!(VchanReceived { cons: u32, prod: u32 });
 
-    /// Layout of the memory behind the handle [`VchanClient`](super::VchanClient). In C:
+    /// The memory layout of what the handle [`VchanClient`](super::VchanClient) accesses. In C:
     /// `vchan_client`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
@@ -476,7 +477,7 @@ pub mod raw {
         srv_live: u8, cli_notify: u8, srv_notify: u8, grants: [u32; 0],
     });
 
-    /// Layout of the memory behind the handle [`VchanServer`](super::VchanServer). In C:
+    /// The memory layout of what the handle [`VchanServer`](super::VchanServer) accesses. In C:
     /// `vchan_server`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

@@ -91,7 +91,7 @@ crate::access::named!(VcpuHvmMode(u32));
 /// Upstream: `xen/include/public/vcpu.h`.
 pub mod singleshot_timer_flags {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, singleshot_timer_flags::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -108,7 +108,7 @@ pub mod singleshot_timer_flags {
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`.
 pub mod hvm_segment_attributes {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u16, hvm_segment_attributes::Register>`.
+    /// The second type parameter of this word's registers; the first is `u16`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -250,7 +250,7 @@ crate::access::argument!(VcpuRegisterRunstateMemoryArea {
     addr: VcpuRegisterRunstateMemoryAreaAddr,
 });
 impl VcpuRegisterRunstateMemoryArea {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterRunstateMemoryAreaAddr) -> Self {
@@ -356,7 +356,7 @@ pub struct VcpuRegisterTimeMemoryArea {
 
 crate::access::argument!(VcpuRegisterTimeMemoryArea { addr: VcpuRegisterTimeMemoryAreaAddr });
 impl VcpuRegisterTimeMemoryArea {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterTimeMemoryAreaAddr) -> Self {
@@ -468,7 +468,7 @@ pub struct VcpuSetPeriodicTimer {
 
 crate::access::argument!(VcpuSetPeriodicTimer { period_ns: u64 });
 impl VcpuSetPeriodicTimer {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(period_ns: u64) -> Self {
@@ -509,7 +509,7 @@ crate::access::argument!(VcpuSetSingleshotTimer {
     _pad0: [u8; 4],
 });
 impl VcpuSetSingleshotTimer {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(timeout_abs_ns: u64, flags: u32) -> Self {
@@ -549,7 +549,7 @@ pub struct VcpuRegisterVcpuInfo {
 
 crate::access::argument!(VcpuRegisterVcpuInfo { mfn: u64, offset: u32, rsvd: u32 });
 impl VcpuRegisterVcpuInfo {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(mfn: u64, offset: u32) -> Self {
@@ -878,7 +878,7 @@ crate::access::argument!(VcpuHvmContext {
 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl VcpuHvmContext {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(mode: VcpuHvmMode, cpu_regs: VcpuHvmContextCpuRegs) -> Self {
@@ -950,11 +950,11 @@ crate::access::argument!(union VcpuHvmContextCpuRegs {
     x86_32: VcpuHvmX8632, x86_64: VcpuHvmX8664,
 });
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo). In C:
-    /// `vcpu_runstate_info`.
+    /// The memory layout of what the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo) accesses.
+    /// In C: `vcpu_runstate_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -114,7 +114,7 @@ pub struct XenFeatureInfo {
 
 crate::access::argument!(XenFeatureInfo { submap_idx: u32, submap: u32 });
 impl XenFeatureInfo {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(submap_idx: u32) -> Self {
@@ -148,7 +148,7 @@ pub struct XenBuildId {
 
 crate::access::argument!(XenBuildId { len: u32, buf: [u8; 0] });
 impl XenBuildId {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(len: u32) -> Self {
@@ -182,7 +182,7 @@ pub struct XenVarbuf {
 
 crate::access::argument!(XenVarbuf { len: u32, buf: [u8; 0] });
 impl XenVarbuf {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the value from its input fields. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(len: u32) -> Self {

@@ -15,7 +15,7 @@ pub const HVMPV_FEATURE_MASK: u64 = 0x1FFF;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod viridian_features {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u64, viridian_features::Register>`.
+    /// The second type parameter of this word's registers; the first is `u64`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

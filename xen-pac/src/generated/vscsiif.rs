@@ -263,7 +263,7 @@ crate::access::named!(VscsiifHostStatus(u8));
 /// Upstream: `xen/include/public/io/vscsiif.h`.
 pub mod vscsiif_result {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, vscsiif_result::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -283,7 +283,7 @@ pub mod vscsiif_result {
 /// Upstream: `xen/include/public/io/vscsiif.h`.
 pub mod vscsiif_segments {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u8, vscsiif_segments::Register>`.
+    /// The second type parameter of this word's registers; the first is `u8`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -330,7 +330,7 @@ crate::access::argument!(ScsiifRequestSegment {
     gref: crate::grant_table::GrantRef, offset: u16, length: u16,
 });
 impl ScsiifRequestSegment {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(

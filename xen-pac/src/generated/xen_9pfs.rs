@@ -95,11 +95,11 @@ impl<'a> Xen9pfsDataIntf<'a> {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle [`Xen9pfsDataIntf`](super::Xen9pfsDataIntf). In C:
-    /// `xen_9pfs_data_intf`.
+    /// The memory layout of what the handle [`Xen9pfsDataIntf`](super::Xen9pfsDataIntf) accesses.
+    /// In C: `xen_9pfs_data_intf`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

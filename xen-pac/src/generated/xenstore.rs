@@ -227,7 +227,7 @@ impl XsdSockmsgType {
 
 crate::access::named!(XsdSockmsgType(u32));
 
-/// The strings of a WATCH_EVENT, counted from 0.
+/// The index of a string in the payload of a WATCH_EVENT.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`.
 #[repr(transparent)]
@@ -416,7 +416,7 @@ crate::access::named!(XenbusState(u32));
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
 pub mod xenstore_server_features {
     use ::tock_registers::fields::Field;
-    /// The type parameter of this word's registers: `..<u32, xenstore_server_features::Register>`.
+    /// The second type parameter of this word's registers; the first is `u32`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -586,8 +586,8 @@ impl<'a> XenstoreDomainInterface<'a> {
     }
 }
 
-/// The header of a message in either ring; `len` bytes of payload follow. Copy it as bytes: it can
-/// be split by the end of the ring.
+/// The header of a message in either ring; `len` bytes of payload follow. It can wrap around the
+/// end of the ring, so copy it byte by byte.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -601,7 +601,7 @@ impl<'a> XenstoreDomainInterface<'a> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XsdSockmsg {
-    /// The `xsd_sockmsg_type` of the message.
+    /// What the message is: an operation, its answer, an error, or an event.
     ///
     /// In C: `type`. In and out.
     pub kind: XsdSockmsgType,
@@ -621,7 +621,7 @@ pub struct XsdSockmsg {
 
 crate::access::argument!(XsdSockmsg { kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32 });
 impl XsdSockmsg {
-    /// Creates the argument from its fields, all of which Xen reads.
+    /// Creates the value from all of its fields.
     #[inline]
     #[must_use]
     pub const fn new(kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32) -> Self {
@@ -629,11 +629,11 @@ impl XsdSockmsg {
     }
 }
 
-/// The memory layouts of what Xen and the guest share. No reference to shared memory is
-/// ever created: use the handles of the parent module.
+/// Layouts of shared memory. Do not create references to such memory: use the handles
+/// of the parent module.
 pub mod raw {
-    /// Layout of the memory behind the handle
-    /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface). In C:
+    /// The memory layout of what the handle
+    /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface) accesses. In C:
     /// `xenstore_domain_interface`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose

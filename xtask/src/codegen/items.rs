@@ -193,7 +193,7 @@ pub(super) fn word(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     let fields = item.fields.iter().zip(constants);
     let fields = fields.filter_map(|(of, name)| Some(field(context, item, of, &name?)));
     let about =
-        format!(" The type parameter of this word's registers: `..<{is}, {name}::Register>`.");
+        format!(" The second type parameter of this word's registers; the first is `{is}`.");
     quote! {
         #docs
         #cfg

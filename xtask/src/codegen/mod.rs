@@ -150,8 +150,8 @@ fn all_structs<'d>(
     }
     if !raw.is_empty() {
         tokens.extend(quote! {
-            /// The memory layouts of what Xen and the guest share. No reference to shared memory is
-            /// ever created: use the handles of the parent module.
+            /// Layouts of shared memory. Do not create references to such memory: use the handles
+            /// of the parent module.
             pub mod raw { #raw }
         });
     }

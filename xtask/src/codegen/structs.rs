@@ -37,7 +37,7 @@ pub(super) fn raw<'d>(
     deprecated: &TokenStream,
 ) -> Result<TokenStream, CodegenError> {
     let about = format!(
-        "Layout of the memory behind the handle [`{0}`](super::{0}). In C: `{1}`.",
+        "The memory layout of what the handle [`{0}`](super::{0}) accesses. In C: `{1}`.",
         block.name, block.label
     );
     let more = "Use it for `size_of` and zeroed memory. Access shared memory through the handle, \
@@ -147,8 +147,8 @@ fn new<'d>(
     let cfg = context.item_cfg(aggregate.archs());
     let name = naming::ident(&aggregate.name);
     let docs = match rest {
-        Some(_) => " Creates the argument from the fields that Xen reads. The others are zero.",
-        None => " Creates the argument from its fields, all of which Xen reads.",
+        Some(_) => " Creates the value from its input fields. The others are zero.",
+        None => " Creates the value from all of its fields.",
     };
     quote! {
         #cfg

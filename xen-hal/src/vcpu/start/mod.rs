@@ -46,7 +46,8 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`VcpuError`] before the hypercall. Xen refuses
+    /// Before the hypercall: [`VcpuError::Entry`], [`VcpuError::Stack`] and
+    /// [`VcpuError::PageTable`]. Xen refuses
     /// - a vCPU that is already initialised: `EEXIST`;
     /// - up to 4.18, a vCPU from number 32 without a registered
     ///   [`vcpu_info`](Self::register_vcpu_info): `EINVAL`;
@@ -57,9 +58,9 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// From now the vCPU can start in this state at any time. The code at the entry must be able to
-    /// run first on a vCPU, nothing else may use the stack, and the page table must stay and map
-    /// both.
+    /// From now on the vCPU can start in this state at any time. The entry must be code that can
+    /// run on a vCPU that has just started, nothing else may use the stack, and the page table must
+    /// stay in place and map both.
     pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), VcpuError> {
         let mut context = state.context()?;
         // SAFETY: the argument holds no pointer that Xen follows; for the vCPU, the caller's
