@@ -2310,7 +2310,7 @@ extern "C" {
 #define XENDISPL_OP_PG_FLIP 0x15U
 /* Reads the display's EDID. Xen 4.15 and later. */
 #define XENDISPL_OP_GET_EDID 0x16U
-/* Another frame buffer is shown. Xen 4.9 and later. */
+/* The backend now shows another frame buffer. Xen 4.9 and later. */
 #define XENDISPL_EVT_PG_FLIP 0U
 /* The backend allocates the memory, and fills the list of grants. Xen 4.9 and later. */
 #define XENDISPL_DBUF_FLG_REQ_ALLOC 0x1U
@@ -6105,9 +6105,9 @@ struct vchan_interface {
     struct ring_shared left;
     /* From the server to the client. */
     struct ring_shared right;
-    /* The size of the first ring, as a power of two. */
+    /* The size of `left` in bytes is 2 to this power. */
     uint16_t left_order;
-    /* The size of the second ring, as a power of two. */
+    /* The size of `right` in bytes is 2 to this power. */
     uint16_t right_order;
     /* The client's state. */
     uint8_t cli_live;
@@ -6931,7 +6931,7 @@ struct xendispl_get_edid_resp {
 };
 XEN_SIZE(struct xendispl_get_edid_resp, 4);
 XEN_OFFSET(struct xendispl_get_edid_resp, edid_sz, 0);
-/* Another frame buffer is shown. Xen 4.9 and later. */
+/* The data of the event that the backend now shows another frame buffer. Xen 4.9 and later. */
 struct xendispl_pg_flip_evt {
     /* The frame buffer, by the number that the frontend chose. */
     uint64_t fb_cookie;

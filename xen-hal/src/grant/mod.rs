@@ -194,14 +194,14 @@ fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), GrantEr
     }
 }
 
-/// The number of an entry of a domain's grant table, around [`xen_pac`'s integer](pac::GrantRef).
+/// The number of an entry of a domain's grant table. Wraps [`xen_pac`'s integer](pac::GrantRef).
 /// The peer names the granted page by it. Upstream: `grant_ref_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantRef(pub pac::GrantRef);
 
-/// The number that Xen gives a mapping, around [`xen_pac`'s integer](pac::GrantHandle). Upstream:
-/// `grant_handle_t`.
+/// The number by which Xen identifies a mapping. Wraps [`xen_pac`'s integer](pac::GrantHandle).
+/// Upstream: `grant_handle_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantHandle(pub pac::GrantHandle);

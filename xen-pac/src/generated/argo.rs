@@ -507,8 +507,8 @@ crate::access::argument!(XenArgoRingMessageHeader {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XenArgoRing`](super::XenArgoRing) accesses. In C:
-    /// `xen_argo_ring`.
+    /// The layout of the memory that the parent module's handle [`XenArgoRing`](super::XenArgoRing)
+    /// accesses. In C: `xen_argo_ring`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -1606,8 +1606,8 @@ crate::access::argument!(union XencameraEvtEvt {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XencameraEventPage`](super::XencameraEventPage)
-    /// accesses. In C: `xencamera_event_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XencameraEventPage`](super::XencameraEventPage) accesses. In C: `xencamera_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1624,7 +1624,7 @@ pub mod raw {
 
     crate::access::raw!(XencameraEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// The memory layout of what the handle
+    /// The layout of the memory that the parent module's handle
     /// [`XencameraPageDirectory`](super::XencameraPageDirectory) accesses. In C:
     /// `xencamera_page_directory`.
     ///

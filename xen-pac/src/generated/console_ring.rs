@@ -149,8 +149,8 @@ impl<'a> XenconsInterface<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XenconsInterface`](super::XenconsInterface) accesses.
-    /// In C: `xencons_interface`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XenconsInterface`](super::XenconsInterface) accesses. In C: `xencons_interface`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

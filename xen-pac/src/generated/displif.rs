@@ -155,7 +155,7 @@ crate::access::named!(XendisplOp(u8));
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XendisplEventType(pub u8);
 impl XendisplEventType {
-    /// Another frame buffer is shown.
+    /// The backend now shows another frame buffer.
     ///
     /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EVT_PG_FLIP`.
     pub const PG_FLIP: Self = Self(0);
@@ -654,7 +654,7 @@ pub struct XendisplGetEdidResp {
 
 crate::access::argument!(XendisplGetEdidResp { edid_sz: u32 });
 
-/// Another frame buffer is shown.
+/// The data of the event that the backend now shows another frame buffer.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1078,8 +1078,8 @@ crate::access::argument!(union XendisplEvtOp { pg_flip: XendisplPgFlipEvt, reser
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XendisplEventPage`](super::XendisplEventPage)
-    /// accesses. In C: `xendispl_event_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XendisplEventPage`](super::XendisplEventPage) accesses. In C: `xendispl_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1096,8 +1096,9 @@ pub mod raw {
 
     crate::access::raw!(XendisplEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// The memory layout of what the handle [`XendisplPageDirectory`](super::XendisplPageDirectory)
-    /// accesses. In C: `xendispl_page_directory`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XendisplPageDirectory`](super::XendisplPageDirectory) accesses. In C:
+    /// `xendispl_page_directory`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -1182,8 +1182,8 @@ crate::access::argument!(union EvtchnOpU {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`EventArrayPage`](super::EventArrayPage) accesses. In
-    /// C: `event_array_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`EventArrayPage`](super::EventArrayPage) accesses.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1196,7 +1196,7 @@ pub mod raw {
 
     crate::access::raw!(EventArrayPage { words: [u32; 1024] });
 
-    /// The memory layout of what the handle
+    /// The layout of the memory that the parent module's handle
     /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock) accesses. In C:
     /// `evtchn_fifo_control_block`.
     ///

@@ -592,8 +592,8 @@ crate::access::argument!(union XenfbInEventU {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XenfbPage`](super::XenfbPage) accesses. In C:
-    /// `xenfb_page`.
+    /// The layout of the memory that the parent module's handle [`XenfbPage`](super::XenfbPage)
+    /// accesses. In C: `xenfb_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

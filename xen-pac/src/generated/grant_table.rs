@@ -1308,8 +1308,8 @@ crate::access::argument!(union GnttabCacheFlushA { dev_bus_addr: u64, reference:
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`GrantEntryV1`](super::GrantEntryV1) accesses. In C:
-    /// `grant_entry_v1`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantEntryV1`](super::GrantEntryV1) accesses. In C: `grant_entry_v1`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1326,8 +1326,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV1 { flags: u16, domid: u16, frame: u32 });
 
-    /// The memory layout of what the handle [`GrantTableV1Page`](super::GrantTableV1Page) accesses.
-    /// In C: `grant_table_v1_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantTableV1Page`](super::GrantTableV1Page) accesses.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -280,8 +280,8 @@ impl<'a> GrantEntryV2Transitive<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`GrantEntryHeader`](super::GrantEntryHeader) accesses.
-    /// In C: `grant_entry_header`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantEntryHeader`](super::GrantEntryHeader) accesses. In C: `grant_entry_header`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -296,8 +296,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryHeader { flags: u16, domid: u16 });
 
-    /// The memory layout of what the handle [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage)
-    /// accesses. In C: `grant_entry_v2_full_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage) accesses. In C: `grant_entry_v2`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -320,8 +320,8 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV2FullPage { hdr: GrantEntryHeader, pad0: u32, frame: u64 });
 
-    /// The memory layout of what the handle [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage)
-    /// accesses. In C: `grant_entry_v2_sub_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage) accesses. In C: `grant_entry_v2`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -350,9 +350,8 @@ pub mod raw {
         hdr: GrantEntryHeader, page_off: u16, length: u16, frame: u64,
     });
 
-    /// The memory layout of what the handle
-    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive) accesses. In C:
-    /// `grant_entry_v2_transitive`.
+    /// The layout of the memory that the parent module's handle
+    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive) accesses. In C: `grant_entry_v2`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -386,13 +385,13 @@ pub mod raw {
 }
 
 crate::access::layout!(raw::GrantEntryHeader, "grant_entry_header": 4 { flags: 0, domid: 2 });
-crate::access::layout!(raw::GrantEntryV2FullPage, "grant_entry_v2_full_page": 16 {
+crate::access::layout!(raw::GrantEntryV2FullPage, "grant_entry_v2": 16 {
     hdr: 0, pad0: 4, frame: 8,
 });
-crate::access::layout!(raw::GrantEntryV2SubPage, "grant_entry_v2_sub_page": 16 {
+crate::access::layout!(raw::GrantEntryV2SubPage, "grant_entry_v2": 16 {
     hdr: 0, page_off: 4, length: 6, frame: 8,
 });
-crate::access::layout!(raw::GrantEntryV2Transitive, "grant_entry_v2_transitive": 16 {
+crate::access::layout!(raw::GrantEntryV2Transitive, "grant_entry_v2": 16 {
     hdr: 0, trans_domid: 4, pad0: 6, gref: 8, pad1: 12,
 });
 

@@ -184,8 +184,8 @@ impl<'a> HvmInfoTable<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`HvmInfoTable`](super::HvmInfoTable) accesses. In C:
-    /// `hvm_info_table`.
+    /// The layout of the memory that the parent module's handle
+    /// [`HvmInfoTable`](super::HvmInfoTable) accesses. In C: `hvm_info_table`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

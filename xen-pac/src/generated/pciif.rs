@@ -528,8 +528,8 @@ impl<'a> XenPciSharedinfo<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XenMsixEntry`](super::XenMsixEntry) accesses. In C:
-    /// `xen_msix_entry`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XenMsixEntry`](super::XenMsixEntry) accesses. In C: `xen_msix_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -544,8 +544,8 @@ pub mod raw {
 
     crate::access::raw!(XenMsixEntry { vector: u16, entry: u16 });
 
-    /// The memory layout of what the handle [`XenPciOp`](super::XenPciOp) accesses. In C:
-    /// `xen_pci_op`.
+    /// The layout of the memory that the parent module's handle [`XenPciOp`](super::XenPciOp)
+    /// accesses. In C: `xen_pci_op`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -579,8 +579,8 @@ pub mod raw {
         info: u32, msix_entries: [XenMsixEntry; super::SH_INFO_MAX_VEC as usize],
     });
 
-    /// The memory layout of what the handle [`XenPcieAerOp`](super::XenPcieAerOp) accesses. In C:
-    /// `xen_pcie_aer_op`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XenPcieAerOp`](super::XenPcieAerOp) accesses. In C: `xen_pcie_aer_op`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -602,8 +602,8 @@ pub mod raw {
 
     crate::access::raw!(XenPcieAerOp { cmd: u32, err: i32, domain: u32, bus: u32, devfn: u32 });
 
-    /// The memory layout of what the handle [`XenPciSharedinfo`](super::XenPciSharedinfo) accesses.
-    /// In C: `xen_pci_sharedinfo`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XenPciSharedinfo`](super::XenPciSharedinfo) accesses. In C: `xen_pci_sharedinfo`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -1075,8 +1075,8 @@ crate::access::argument!(XenPvcallsResponseUDummy { dummy: [u8; 8] });
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`PvcallsDataIntf`](super::PvcallsDataIntf) accesses.
-    /// In C: `pvcalls_data_intf`.
+    /// The layout of the memory that the parent module's handle
+    /// [`PvcallsDataIntf`](super::PvcallsDataIntf) accesses. In C: `pvcalls_data_intf`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

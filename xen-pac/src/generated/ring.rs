@@ -85,7 +85,7 @@ impl<'a> Sring<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`Sring`](super::Sring) accesses. In C: `sring`.
+    /// The layout of the memory that the parent module's handle [`Sring`](super::Sring) accesses.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

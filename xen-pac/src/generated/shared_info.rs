@@ -651,8 +651,8 @@ pub struct SharedInfoWallclock {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`VcpuTimeInfo`](super::VcpuTimeInfo) accesses. In C:
-    /// `vcpu_time_info`.
+    /// The layout of the memory that the parent module's handle
+    /// [`VcpuTimeInfo`](super::VcpuTimeInfo) accesses. In C: `vcpu_time_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -688,8 +688,8 @@ pub mod raw {
         tsc_shift: i8, flags: u8, pad1: [i8; 2],
     });
 
-    /// The memory layout of what the handle [`ArchVcpuInfo`](super::ArchVcpuInfo) accesses. In C:
-    /// `arch_vcpu_info`.
+    /// The layout of the memory that the parent module's handle
+    /// [`ArchVcpuInfo`](super::ArchVcpuInfo) accesses. In C: `arch_vcpu_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -722,8 +722,8 @@ pub mod raw {
         pad: [usize; 5],
     });
 
-    /// The memory layout of what the handle [`VcpuInfo`](super::VcpuInfo) accesses. In C:
-    /// `vcpu_info`.
+    /// The layout of the memory that the parent module's handle [`VcpuInfo`](super::VcpuInfo)
+    /// accesses. In C: `vcpu_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -775,8 +775,8 @@ pub mod raw {
         time: VcpuTimeInfo,
     });
 
-    /// The memory layout of what the handle [`ArchSharedInfo`](super::ArchSharedInfo) accesses. In
-    /// C: `arch_shared_info`.
+    /// The layout of the memory that the parent module's handle
+    /// [`ArchSharedInfo`](super::ArchSharedInfo) accesses. In C: `arch_shared_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -842,8 +842,8 @@ pub mod raw {
         wc_sec_hi: u32,
     });
 
-    /// The memory layout of what the handle [`SharedInfo`](super::SharedInfo) accesses. In C:
-    /// `shared_info`.
+    /// The layout of the memory that the parent module's handle [`SharedInfo`](super::SharedInfo)
+    /// accesses. In C: `shared_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -1321,8 +1321,8 @@ crate::access::argument!(union XensndEvtOp { cur_pos: XensndCurPosEvt, reserved:
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`XensndEventPage`](super::XensndEventPage) accesses.
-    /// In C: `xensnd_event_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XensndEventPage`](super::XensndEventPage) accesses. In C: `xensnd_event_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -1339,8 +1339,8 @@ pub mod raw {
 
     crate::access::raw!(XensndEventPage { in_cons: u32, in_prod: u32, reserved: [u8; 56] });
 
-    /// The memory layout of what the handle [`XensndPageDirectory`](super::XensndPageDirectory)
-    /// accesses. In C: `xensnd_page_directory`.
+    /// The layout of the memory that the parent module's handle
+    /// [`XensndPageDirectory`](super::XensndPageDirectory) accesses. In C: `xensnd_page_directory`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

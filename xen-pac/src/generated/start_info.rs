@@ -390,8 +390,8 @@ impl<'a> HvmMemmapTableEntry<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`HvmStartInfo`](super::HvmStartInfo) accesses. In C:
-    /// `hvm_start_info`.
+    /// The layout of the memory that the parent module's handle
+    /// [`HvmStartInfo`](super::HvmStartInfo) accesses. In C: `hvm_start_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -433,8 +433,8 @@ pub mod raw {
         cmdline_paddr: u64, rsdp_paddr: u64, memmap_paddr: u64, memmap_entries: u32, reserved: u32,
     });
 
-    /// The memory layout of what the handle [`HvmModlistEntry`](super::HvmModlistEntry) accesses.
-    /// In C: `hvm_modlist_entry`.
+    /// The layout of the memory that the parent module's handle
+    /// [`HvmModlistEntry`](super::HvmModlistEntry) accesses. In C: `hvm_modlist_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -457,8 +457,9 @@ pub mod raw {
         paddr: u64, size: u64, cmdline_paddr: u64, reserved: u64,
     });
 
-    /// The memory layout of what the handle [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry)
-    /// accesses. In C: `hvm_memmap_table_entry`.
+    /// The layout of the memory that the parent module's handle
+    /// [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry) accesses. In C:
+    /// `hvm_memmap_table_entry`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

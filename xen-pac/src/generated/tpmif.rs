@@ -130,8 +130,8 @@ impl<'a> TpmifSharedPage<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`TpmifSharedPage`](super::TpmifSharedPage) accesses.
-    /// In C: `tpmif_shared_page`.
+    /// The layout of the memory that the parent module's handle
+    /// [`TpmifSharedPage`](super::TpmifSharedPage) accesses. In C: `tpmif_shared_page`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

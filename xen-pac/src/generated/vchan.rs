@@ -237,7 +237,7 @@ impl<'a> VchanClient<'a> {
         crate::access::nested!(self.ptr, VchanReceived, right)
     }
 
-    /// The size of the first ring, as a power of two.
+    /// The size of `left` in bytes is 2 to this power.
     ///
     /// Written by the other side. Offset 16.
     #[inline]
@@ -246,7 +246,7 @@ impl<'a> VchanClient<'a> {
         crate::access::field!(self.ptr, ReadOnly, left_order)
     }
 
-    /// The size of the second ring, as a power of two.
+    /// The size of `right` in bytes is 2 to this power.
     ///
     /// Written by the other side. Offset 18.
     #[inline]
@@ -354,7 +354,7 @@ impl<'a> VchanServer<'a> {
         crate::access::nested!(self.ptr, VchanSent, right)
     }
 
-    /// The size of the first ring, as a power of two.
+    /// The size of `left` in bytes is 2 to this power.
     ///
     /// Written by this side. Offset 16.
     #[inline]
@@ -363,7 +363,7 @@ impl<'a> VchanServer<'a> {
         crate::access::field!(self.ptr, ReadWrite, left_order)
     }
 
-    /// The size of the second ring, as a power of two.
+    /// The size of `right` in bytes is 2 to this power.
     ///
     /// Written by this side. Offset 18.
     #[inline]
@@ -372,7 +372,7 @@ impl<'a> VchanServer<'a> {
         crate::access::field!(self.ptr, ReadWrite, right_order)
     }
 
-    /// The client's state; the server sets it to WAITING.
+    /// The client's state. Before a client connects, the server sets it to WAITING.
     ///
     /// Written by this side. Offset 20.
     #[inline]
@@ -412,8 +412,8 @@ impl<'a> VchanServer<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`VchanSent`](super::VchanSent) accesses. In C:
-    /// `vchan_sent`.
+    /// The layout of the memory that the parent module's handle [`VchanSent`](super::VchanSent)
+    /// accesses. In C: `ring_shared`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -428,8 +428,8 @@ pub mod raw {
 
     crate::access::raw!(VchanSent { cons: u32, prod: u32 });
 
-    /// The memory layout of what the handle [`VchanReceived`](super::VchanReceived) accesses. In C:
-    /// `vchan_received`.
+    /// The layout of the memory that the parent module's handle
+    /// [`VchanReceived`](super::VchanReceived) accesses. In C: `ring_shared`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -444,8 +444,8 @@ pub mod raw {
 
     crate::access::raw!(VchanReceived { cons: u32, prod: u32 });
 
-    /// The memory layout of what the handle [`VchanClient`](super::VchanClient) accesses. In C:
-    /// `vchan_client`.
+    /// The layout of the memory that the parent module's handle [`VchanClient`](super::VchanClient)
+    /// accesses. In C: `vchan_interface`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -456,9 +456,9 @@ pub mod raw {
         pub left: VchanSent,
         /// From the server to the client.
         pub right: VchanReceived,
-        /// The size of the first ring, as a power of two.
+        /// The size of `left` in bytes is 2 to this power.
         pub left_order: u16,
-        /// The size of the second ring, as a power of two.
+        /// The size of `right` in bytes is 2 to this power.
         pub right_order: u16,
         /// The client's state.
         pub cli_live: u8,
@@ -477,8 +477,8 @@ pub mod raw {
         srv_live: u8, cli_notify: u8, srv_notify: u8, grants: [u32; 0],
     });
 
-    /// The memory layout of what the handle [`VchanServer`](super::VchanServer) accesses. In C:
-    /// `vchan_server`.
+    /// The layout of the memory that the parent module's handle [`VchanServer`](super::VchanServer)
+    /// accesses. In C: `vchan_interface`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
@@ -489,11 +489,11 @@ pub mod raw {
         pub left: VchanReceived,
         /// From the server to the client.
         pub right: VchanSent,
-        /// The size of the first ring, as a power of two.
+        /// The size of `left` in bytes is 2 to this power.
         pub left_order: u16,
-        /// The size of the second ring, as a power of two.
+        /// The size of `right` in bytes is 2 to this power.
         pub right_order: u16,
-        /// The client's state; the server sets it to WAITING.
+        /// The client's state. Before a client connects, the server sets it to WAITING.
         pub cli_live: u8,
         /// The server's state.
         pub srv_live: u8,
@@ -511,13 +511,13 @@ pub mod raw {
     });
 }
 
-crate::access::layout!(raw::VchanSent, "vchan_sent": 8 { cons: 0, prod: 4 });
-crate::access::layout!(raw::VchanReceived, "vchan_received": 8 { cons: 0, prod: 4 });
-crate::access::layout!(raw::VchanClient, "vchan_client": 24 {
+crate::access::layout!(raw::VchanSent, "ring_shared": 8 { cons: 0, prod: 4 });
+crate::access::layout!(raw::VchanReceived, "ring_shared": 8 { cons: 0, prod: 4 });
+crate::access::layout!(raw::VchanClient, "vchan_interface": 24 {
     left: 0, right: 8, left_order: 16, right_order: 18, cli_live: 20, srv_live: 21, cli_notify: 22,
     srv_notify: 23, grants: 24,
 });
-crate::access::layout!(raw::VchanServer, "vchan_server": 24 {
+crate::access::layout!(raw::VchanServer, "vchan_interface": 24 {
     left: 0, right: 8, left_order: 16, right_order: 18, cli_live: 20, srv_live: 21, cli_notify: 22,
     srv_notify: 23, grants: 24,
 });

@@ -953,8 +953,8 @@ crate::access::argument!(union VcpuHvmContextCpuRegs {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo) accesses.
-    /// In C: `vcpu_runstate_info`.
+    /// The layout of the memory that the parent module's handle
+    /// [`VcpuRunstateInfo`](super::VcpuRunstateInfo) accesses. In C: `vcpu_runstate_info`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

@@ -98,8 +98,8 @@ impl<'a> Xen9pfsDataIntf<'a> {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle [`Xen9pfsDataIntf`](super::Xen9pfsDataIntf) accesses.
-    /// In C: `xen_9pfs_data_intf`.
+    /// The layout of the memory that the parent module's handle
+    /// [`Xen9pfsDataIntf`](super::Xen9pfsDataIntf) accesses. In C: `xen_9pfs_data_intf`.
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.

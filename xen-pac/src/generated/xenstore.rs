@@ -632,7 +632,7 @@ impl XsdSockmsg {
 /// Layouts of shared memory. Do not create references to such memory: use the handles
 /// of the parent module.
 pub mod raw {
-    /// The memory layout of what the handle
+    /// The layout of the memory that the parent module's handle
     /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface) accesses. In C:
     /// `xenstore_domain_interface`.
     ///

@@ -57,7 +57,7 @@ impl<'d> Aggregate<'d> {
         let layouts = availability.archs.iter().map(layout).collect::<Result<_, CodegenError>>()?;
         Ok(Self {
             name: context.item_name(naming::TYPE, &item.head),
-            label: item.head.name.clone(),
+            label: item.head.c.as_ref().unwrap_or(&item.head.name).clone(),
             doc: &item.head.doc,
             availability,
             fields: &item.fields,

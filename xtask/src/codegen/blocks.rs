@@ -29,7 +29,7 @@ pub(super) fn block<'d>(
     let aggregate = Aggregate::new(context, item, View::Raw)?;
     let deprecated = context.deprecated(&item.head);
     Ok(Block {
-        raw: structs::raw(context, scope.raw(), &aggregate, &deprecated)?,
+        raw: structs::raw(context, scope.raw(), item, &aggregate, &deprecated)?,
         handle: handle(context, scope, item, &aggregate, &deprecated)?,
         aggregate,
     })

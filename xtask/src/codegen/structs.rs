@@ -33,13 +33,17 @@ pub(super) fn argument<'d>(
 pub(super) fn raw<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
+    item: &Struct,
     block: &Aggregate<'d>,
     deprecated: &TokenStream,
 ) -> Result<TokenStream, CodegenError> {
-    let about = format!(
-        "The memory layout of what the handle [`{0}`](super::{0}) accesses. In C: `{1}`.",
-        block.name, block.label
+    let mut about = format!(
+        "The layout of the memory that the parent module's handle [`{0}`](super::{0}) accesses.",
+        block.name
     );
+    if let Some(c) = &item.head.c {
+        about += &format!(" In C: `{c}`.");
+    }
     let more = "Use it for `size_of` and zeroed memory. Access shared memory through the handle, \
                 whose methods document the fields.";
     definition(context, scope, block, Docs::of("").block([about]).block([more]), deprecated)
