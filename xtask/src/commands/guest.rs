@@ -82,7 +82,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     seed: u64,
     /// The number of calls of the program `random`.
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 2000,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     calls: u32,
     /// Type standard input into the guest's console.
     #[arg(long, conflicts_with = "all")]
@@ -152,7 +157,8 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         let is_default = arguments.route.is_none() && arguments.arch.is_none();
         for platform in &platforms[..if is_default { 1 } else { platforms.len() }] {
             let comparison = Comparison::new(&session, *platform)?;
-            for seed in (arguments.seed..).take(arguments.repeat as usize) {
+            for number in 0..arguments.repeat {
+                let seed = arguments.seed.wrapping_add(number.into());
                 all_agree &= comparison.run(seed, arguments.calls)?;
             }
         }
@@ -261,7 +267,8 @@ mod tests {
 
     #[test]
     fn what_would_boot_nothing_is_refused() {
-        for line in ["hello --repeat 0", "hello --timeout 0", "hello --vcpus 0"] {
+        for line in ["hello --repeat 0", "hello --timeout 0", "hello --vcpus 0", "random --calls 0"]
+        {
             assert!(parse(line).unwrap_err().to_string().contains("invalid value '0'"), "{line}");
         }
         for (line, expected) in [
