@@ -7,7 +7,9 @@ use xen_hal::grant::{
     GrantRefAllocator, GrantTable, Grants, MapError, MapRequest, MapTarget, Mapping, Page,
 };
 use xen_hal::hypercall::{Commands, Errno, Hypercall, check};
-use xen_hal::memory::{Extent, MemoryError, WidthLatch};
+#[cfg(not(target_arch = "x86"))]
+use xen_hal::memory::WidthLatch;
+use xen_hal::memory::{Extent, MemoryError};
 use xen_hal::platform::{AddressSpace, Frame, VcpuId};
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
