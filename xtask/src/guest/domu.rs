@@ -33,11 +33,16 @@ const INIT: &str = include_str!("domu/init");
 const HOTPLUG: [(&str, &str); 2] =
     [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
 /// What guests need of dom0, by the image's name. `init` says what a script may define.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
+    ("embassy", include_str!("domu/embassy")),
     ("files", include_str!("domu/files")),
     ("restore", include_str!("domu/restore")),
     ("tcp", include_str!("domu/tcp")),
 ];
+
+/// The programs of Xen's tools that dom0 runs.
+const PROGRAMS: [&str; 6] =
+    ["xl", "xenstored", "xenconsoled", "xenconsole", "xen-init-dom0", "libxl-save-helper"];
 
 /// The modules that dom0 loads, below the kernel's drivers.
 const MODULES: [&str; 8] = [
@@ -133,7 +138,9 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     let modules = MODULES.map(|module| module.rsplit('/').next().unwrap_or(module));
     let init = INIT.replace("@RELEASE@", release).replace("@MODULES@", &modules.join(" "));
     let folder = files.join(format!("dom0-{release}"));
-    if to.exists() && fs::read_to_string(folder.join("init")).is_ok_and(|kept| kept == init) {
+    // The archive is made again if what it is made from has changed.
+    let (list, source) = (folder.join("etc/made-from"), format!("{PROGRAMS:?}\n{init}"));
+    if to.exists() && fs::read_to_string(&list).is_ok_and(|kept| kept == source) {
         return Ok(to);
     }
     let unpacked = set.unpacked(files)?;
@@ -171,9 +178,9 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     link("busybox", "bin/sh")?;
     let busybox = tools::BUSYBOX.find().ok_or_else(|| tools::BUSYBOX.missing())?;
     fs::copy(busybox, folder.join("bin/busybox")).map_err(explain)?;
-    let source = unpacked.join(format!("usr/lib/xen-{release}/bin"));
-    for name in ["xl", "xenstored", "xenconsoled", "xen-init-dom0", "libxl-save-helper"] {
-        fs::copy(source.join(name), programs.join(name)).map_err(explain)?;
+    let installed = unpacked.join(format!("usr/lib/xen-{release}/bin"));
+    for name in PROGRAMS {
+        fs::copy(installed.join(name), programs.join(name)).map_err(explain)?;
     }
     for name in ["xenstore-read", "xenstore-write"] {
         fs::copy(unpacked.join("usr/bin").join(name), folder.join("bin").join(name))
@@ -197,6 +204,7 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     fs::write(folder.join("etc/xen/xl.conf"), "").map_err(explain)?;
     fs::write(folder.join("init"), init).map_err(explain)?;
     output(Command::new("chmod").arg("+x").arg(folder.join("init")))?;
+    fs::write(list, source).map_err(explain)?;
     archive(&folder, &to)?;
     Ok(to)
 }
