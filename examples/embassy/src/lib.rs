@@ -6,6 +6,7 @@
 //! cargo run -p embassy-demo --example simulated     # on the simulator
 //! cargo xtask guest embassy                         # on real Xen
 //! cargo xtask guest embassy-shell --interactive     # the same until `shutdown` is typed
+//! cargo xtask guest embassy-shell --route domu      # the same, typed into by `xl console`
 //! ```
 //!
 //! This crate has the tasks. What differs from place to place is how a vCPU starts, where pages
@@ -50,9 +51,14 @@ pub enum Error {
     /// Xen refused something.
     #[error(transparent)]
     Xen(#[from] xen_hal::Error),
-    /// A tick came before its time.
-    #[error("expected no tick before its time, found one")]
-    EarlyTick,
+    /// Ticks came before their time, or not at all.
+    #[error("expected no early and no lost tick, found {early} early and {lost} lost")]
+    Ticks {
+        /// The number of early ticks.
+        early: u32,
+        /// The number of lost ticks.
+        lost: u64,
+    },
     /// The ring returned something else than was put into it.
     #[error("expected the answer to number {expected}, found {found:#x}")]
     Answer {
@@ -168,11 +174,9 @@ pub(crate) fn end() {
 
 #[embassy_executor::task]
 async fn tick_task(print: Print) {
-    let ticked = tick::tick(PERIOD, TICKS).await;
-    if let Ok(late) = &ticked {
-        print(format_args!("{TICKS} ticks of {} us, {late}", PERIOD.as_micros()));
-    }
-    finish(ticked.map(drop));
+    let ticks = tick::tick(PERIOD, TICKS).await;
+    print(format_args!("{TICKS} ticks of {} us, {ticks}", PERIOD.as_micros()));
+    finish(ticks.check());
 }
 
 #[embassy_executor::task]

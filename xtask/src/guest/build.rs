@@ -17,9 +17,6 @@ use crate::tools::{self, Tool};
 /// The folder of the guest package in the workspace.
 const GUESTS: &str = "examples/guests";
 
-/// The binaries with dependencies of their own, which a feature of the same name turns on.
-const FEATURES: [&str; 1] = ["embassy"];
-
 /// The kernel in C, and its library.
 pub const C_KERNEL: &str = "c-kernel";
 const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
@@ -113,9 +110,6 @@ pub fn build(
         // which halves the guest on aarch64. The runtime reports that instruction's exception.
         let flags = r#"["-Zunstable-options", "-Cpanic=immediate-abort"]"#;
         cargo.args(["--config", &format!("target.{}.rustflags={flags}", toolchain.target)]);
-    }
-    if FEATURES.contains(&binary) {
-        cargo.args(["--features", binary]);
     }
     if toolchain.builds_core {
         cargo

@@ -210,6 +210,10 @@ impl Session {
         log: &PathBuf,
     ) -> Result<Ending, String> {
         let mut verdict = run.verdict();
+        if verdict == Verdict::Success {
+            let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
+            verdict = verdict::judge_lines(&lines, program.prints);
+        }
         if verdict == Verdict::Success && program.has_transcript() {
             verdict = self.compare(platform, program, run)?;
         }

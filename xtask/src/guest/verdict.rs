@@ -39,6 +39,8 @@ pub enum Verdict {
     Differs(usize),
     /// All went well, but nothing was recorded that it could be compared with.
     Unrecorded,
+    /// All went well, but the guest did not print a line that begins like this.
+    Missing(&'static str),
     /// The guest ended with an error of its own.
     GuestFailure(String),
     /// The guest panicked.
@@ -73,6 +75,9 @@ impl fmt::Display for Verdict {
             }
             Self::Unrecorded => {
                 write!(f, "there is no recorded transcript; record one with `--record`")
+            }
+            Self::Missing(start) => {
+                write!(f, "expected a line that begins with `{start}`, found none")
             }
             Self::GuestFailure(why) => write!(f, "the guest failed: {why}"),
             Self::GuestPanic(what) => write!(f, "the guest panicked {what}"),
@@ -194,6 +199,16 @@ pub fn xl_end(lines: &[Line]) -> Option<End> {
         1 => End::Exited(0),
         _ => End::Exited(STATUS_FAILURE),
     })
+}
+
+/// Judges a run that ended with success by the lines that the guest must have printed.
+#[must_use]
+pub fn judge_lines(lines: &[Line], starts: &[&'static str]) -> Verdict {
+    let printed = |start: &&str| {
+        lines.iter().any(|line| matches!(line, Line::Guest(_, text) if text.starts_with(start)))
+    };
+    let missing = starts.iter().find(|start| !printed(start));
+    missing.map_or(Verdict::Success, |start| Verdict::Missing(start))
 }
 
 /// Judges a run by what the console showed, how the emulator ended, and what it complained of.

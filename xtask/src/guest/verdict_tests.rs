@@ -1,4 +1,4 @@
-use super::{End, Verdict, bochs_end, is_last_word, judge, judge_image, xl_end};
+use super::{End, Verdict, bochs_end, is_last_word, judge, judge_image, judge_lines, xl_end};
 use crate::guest::console::Line;
 
 /// Lines as they came from the real hypervisor.
@@ -27,6 +27,18 @@ fn success_needs_the_line_and_the_status() {
     }
     assert!(matches!(judge(&recorded(HANG), &End::Exited(33), ""), Verdict::Contradiction(_)));
     assert!(matches!(judge(&[], &End::Exited(33), ""), Verdict::Contradiction(_)));
+}
+
+#[test]
+fn a_line_that_a_guest_must_print_is_missed() {
+    let judged = |log: &str| judge_lines(&recorded(log), &["1000 ticks, 0 early, ", "done"]);
+    assert_eq!(judged("(d1) done\n(d1) 1000 ticks, 0 early, 0 lost"), Verdict::Success);
+    for log in
+        ["(d1) done\n(d1) 1000 ticks, 3 early, 0 lost", "(XEN) 1000 ticks, 0 early, \n(d1) done"]
+    {
+        assert_eq!(judged(log), Verdict::Missing("1000 ticks, 0 early, "));
+    }
+    assert_eq!(judge_lines(&[], &[]), Verdict::Success);
 }
 
 #[test]
