@@ -503,6 +503,7 @@ pub(super) static COMMANDS: &[Command] = &[
             ]),
         }),
     ),
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     row(
         "upcall_vector",
         2,
