@@ -262,6 +262,7 @@ mod map {
 
 mod copy {
     use super::*;
+    use xen_pac::base::XenPfn;
 
     /// Maps every page to the frame of its address, plus one.
     struct Shifted;
@@ -304,7 +305,7 @@ mod copy {
         #[repr(align(4096))]
         struct Pages([u8; 2 * PAGE_SIZE]);
         let mut pages = Box::new(Pages([0; 2 * PAGE_SIZE]));
-        let first = Frame::containing(pages.0.as_ptr().addr() as u64).0 + 1;
+        let first = Frame::containing(pages.0.as_ptr().addr() as u64).0 as XenPfn + 1;
         let xen = Script::new()
             .array(command::Copy, |asked| {
                 let copy = asked[0];

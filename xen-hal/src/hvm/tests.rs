@@ -7,7 +7,7 @@ use xen_pac::sched::ShutdownReason;
 
 use super::*;
 use crate::event::Port;
-use crate::platform::{Frame, VcpuId};
+use crate::platform::Frame;
 use crate::testing::{Script, errno};
 
 #[test]
@@ -107,6 +107,8 @@ fn a_callback_has_no_vector_of_an_exception() {
 #[test]
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn the_vector_goes_to_its_vcpu() {
+    use crate::platform::VcpuId;
+
     let xen = Script::new()
         .argument(command::SetEvtchnUpcallVector, |argument| {
             assert_eq!((argument.vcpu, argument.vector), (3, 0xe0));

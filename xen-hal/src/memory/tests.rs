@@ -6,10 +6,7 @@ use std::string::ToString;
 use std::vec::Vec;
 
 use xen_pac::base::{Domid, XenPfn};
-use xen_pac::memory::{
-    self as pac, XenAddToPhysmapBatch, XenMemoryMap, XenMemoryReservation, command,
-};
-use xen_pac::start_info::HvmMemmapType;
+use xen_pac::memory::{self as pac, XenAddToPhysmapBatch, XenMemoryReservation, command};
 
 use super::physmap::{BATCH, NOT_REACHED};
 use super::reservation::LIST;
@@ -470,6 +467,8 @@ mod shared_info {
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod e820 {
     use super::*;
+    use xen_pac::memory::XenMemoryMap;
+    use xen_pac::start_info::HvmMemmapType;
 
     const MAP: [MapEntry; 2] = [
         MapEntry::new(0, 0xa_0000, HvmMemmapType::RAM),
