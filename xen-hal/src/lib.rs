@@ -145,7 +145,7 @@
 //! | `blk` | block devices |
 //! | `net` | network interfaces |
 //! | `critical-section` | an implementation of the crate `critical-section`, for kernels: a [`platform::ReentrantLock`] that is taken with interrupts off |
-//! | `async` | `event::Wakers`: events as futures, for any executor |
+//! | `async` | `event::Wakers` and `xenstore::AsyncStore`: events and xenstore as futures, for any executor |
 //! | `embassy-time-driver` | the clock and timers of `embassy-time`, and thus the delays of `embedded-hal-async`: `embassy::{PvTimer, VirtualTimer}` |
 //! | `embassy-executor` | `embassy::Executor`, which sleeps without losing a wakeup |
 //! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |

@@ -13,6 +13,8 @@
 mod bytes;
 #[cfg(any(feature = "blk", feature = "net"))]
 mod device;
+#[cfg(feature = "async")]
+mod listener;
 #[cfg(any(feature = "blk", feature = "net"))]
 mod page;
 mod shared;
@@ -23,6 +25,8 @@ mod wait;
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
 #[cfg(any(feature = "blk", feature = "net"))]
 pub(crate) use device::DeviceRing;
+#[cfg(feature = "async")]
+pub(crate) use listener::PortListener;
 #[cfg(any(feature = "blk", feature = "net"))]
 pub use page::DevicePage;
 pub use shared::{BackRing, FrontRing, Protocol, RingFullError, RingPage};

@@ -8,7 +8,7 @@ use xen_pac::xenstore::XenbusState;
 
 use crate::hypercall::{Errno, Hypercall};
 use crate::ring::Wait;
-use crate::xenstore::{Store, StoreError, Tree};
+use crate::xenstore::{NodePath, Store, StoreError, Tree};
 
 /// The maximum number of times that [`Frontend::next_step`] reads the backend's state because of
 /// unrelated changes.
@@ -87,31 +87,6 @@ pub const fn next_step(own: XenbusState, peer: Option<XenbusState>) -> Step {
     }
 }
 
-/// The path of a backend's directory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct BackendPath {
-    bytes: [u8; Self::MAX],
-    length: usize,
-}
-
-impl BackendPath {
-    /// The maximum length of a path. Those of real backends have about 40 bytes.
-    pub const MAX: usize = 128;
-
-    /// Returns the path as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        // It was created from text.
-        core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for BackendPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
-
 /// The frontend of a device: this domain's end.
 ///
 /// It holds the xenstore paths of both ends, and the frontend's state. Each step reads the
@@ -119,7 +94,7 @@ impl fmt::Debug for BackendPath {
 #[derive(Clone, Debug)]
 pub struct Frontend<'p> {
     device: &'p str,
-    backend: BackendPath,
+    backend: NodePath,
     backend_domain: Domid,
     state: XenbusState,
 }
@@ -138,11 +113,12 @@ impl<'p> Frontend<'p> {
         store: &mut Store<'_, H, W>,
         device: &'p str,
     ) -> Result<Self, XenbusError> {
-        let mut backend = BackendPath { bytes: [0; BackendPath::MAX], length: 0 };
-        let path = store.read_str((device, "backend"), &mut backend.bytes);
-        backend.length = match path {
-            Ok(path) if path.starts_with('/') && !path.contains('\0') => path.len(),
-            Ok(_) | Err(StoreError::TooLong(_) | StoreError::Malformed) => {
+        let mut buffer = [0; NodePath::MAX];
+        let path = store.read_str((device, "backend"), &mut buffer);
+        let backend = match path.and_then(NodePath::new) {
+            Ok(path) if path.as_str().starts_with('/') => path,
+            Ok(_)
+            | Err(StoreError::InvalidPath | StoreError::TooLong(_) | StoreError::Malformed) => {
                 return Err(XenbusError::Malformed("backend"));
             }
             Err(error) => return Err(missing(error, "backend")),
@@ -168,7 +144,7 @@ impl<'p> Frontend<'p> {
 
     /// Returns the backend's directory.
     #[must_use]
-    pub const fn backend(&self) -> &BackendPath {
+    pub const fn backend(&self) -> &NodePath {
         &self.backend
     }
 

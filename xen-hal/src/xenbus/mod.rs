@@ -56,5 +56,5 @@
 mod frontend;
 mod shutdown;
 
-pub use frontend::{BackendPath, Frontend, Step, XenbusError, next_step};
+pub use frontend::{Frontend, Step, XenbusError, next_step};
 pub use shutdown::{ShutdownControl, ShutdownRequest};

@@ -30,6 +30,8 @@ pub(super) struct Inbox<'s> {
     reset: bool,
     /// The number of events received, including lost ones.
     pub(super) events: u32,
+    /// The number of messages received whole, including dropped ones.
+    pub(super) ended: u32,
 }
 
 /// The message whose header was received.
@@ -71,6 +73,7 @@ impl<'s> Inbox<'s> {
             lost_events: false,
             reset: false,
             events: 0,
+            ended: 0,
         }
     }
 
@@ -224,6 +227,7 @@ impl<'s> Inbox<'s> {
             return;
         }
         self.incoming = None;
+        self.ended = self.ended.wrapping_add(1);
         if incoming.kept {
             self.complete += HEADER + incoming.length;
         }
@@ -289,11 +293,10 @@ impl<'s> Inbox<'s> {
         place.copy_from_slice(&self.storage[at + HEADER..][..length]);
         self.remove(at, length);
         let place: &'b [u8] = place;
-        let mut texts = place.split(|byte| *byte == 0).map(core::str::from_utf8);
-        match (texts.next(), texts.next()) {
-            (Some(Ok(path)), Some(Ok(token))) => Ok(Some(StoreEvent::Watch { path, token })),
+        match texts(place) {
+            Some([path, token]) => Ok(Some(StoreEvent::Watch { path, token })),
             // The event has no valid path, so any watched node may have changed.
-            _ => Ok(Some(StoreEvent::Lost)),
+            None => Ok(Some(StoreEvent::Lost)),
         }
     }
 
@@ -311,25 +314,74 @@ impl<'s> Inbox<'s> {
 
     /// Drops all events. Returns whether there were any.
     fn drop_events(&mut self) -> bool {
-        let before = self.complete;
-        let is_event =
-            |(_, header): &(usize, XsdSockmsg)| header.kind == XsdSockmsgType::WATCH_EVENT;
-        // The number of messages bounds this loop: each iteration removes one.
-        while let Some((at, header)) = { self.messages().find(is_event) } {
-            self.remove(at, header.len as usize);
+        let dropped = self.retain_events(|_| false);
+        self.lost_events |= dropped;
+        dropped
+    }
+
+    /// Drops the events for whose token `keep` returns false, and those without a valid token, for
+    /// which it gets `None`. Returns whether there were any.
+    pub(super) fn retain_events(&mut self, mut keep: impl FnMut(Option<&str>) -> bool) -> bool {
+        let (mut at, mut kept) = (0, 0);
+        while let Some(header) = self.storage[at..self.complete].first_chunk().map(decode) {
+            let (payload, end) = (at + HEADER, at + HEADER + header.len as usize);
+            let is_answer = header.kind != XsdSockmsgType::WATCH_EVENT;
+            if is_answer || keep(texts(&self.storage[payload..end]).map(|[_, token]| token)) {
+                self.storage.copy_within(at..end, kept);
+                kept += end - at;
+            }
+            at = end;
         }
-        self.lost_events |= self.complete < before;
-        self.complete < before
+        let last = self.received();
+        self.storage.copy_within(self.complete..last, kept);
+        let dropped = kept < self.complete;
+        self.complete = kept;
+        dropped
+    }
+
+    /// Returns whether events were lost since the last call.
+    #[cfg(feature = "async")]
+    pub(super) fn take_lost(&mut self) -> bool {
+        core::mem::take(&mut self.lost_events)
+    }
+
+    /// Takes the oldest event with this token, and calls `take` with its path.
+    #[cfg(feature = "async")]
+    pub(super) fn take_event_of<T>(
+        &mut self,
+        token: &str,
+        take: impl FnOnce(&str) -> T,
+    ) -> Option<T> {
+        let (at, length, path) = self.messages().find_map(|(at, header)| {
+            let length = header.len as usize;
+            let event = (header.kind == XsdSockmsgType::WATCH_EVENT)
+                .then(|| texts(&self.storage[at + HEADER..][..length]))??;
+            (event[1] == token).then_some((at, length, event[0]))
+        })?;
+        let taken = take(path);
+        self.remove(at, length);
+        Some(taken)
+    }
+
+    /// Returns the end of the messages, including the one that is being received.
+    fn received(&self) -> usize {
+        let begun = self.incoming.filter(|incoming| incoming.kept);
+        self.complete + begun.map_or(0, |incoming| HEADER + incoming.seen)
     }
 
     /// Removes a complete message.
     fn remove(&mut self, at: usize, length: usize) {
         let end = at + HEADER + length;
-        let begun = self.incoming.filter(|incoming| incoming.kept);
-        let last = self.complete + begun.map_or(0, |incoming| HEADER + incoming.seen);
+        let last = self.received();
         self.storage.copy_within(end..last, at);
         self.complete -= end - at;
     }
+}
+
+/// Returns the path and the token of an event.
+fn texts(payload: &[u8]) -> Option<[&str; 2]> {
+    let mut texts = payload.split(|byte| *byte == 0).map(core::str::from_utf8);
+    Some([texts.next()?.ok()?, texts.next()?.ok()?])
 }
 
 pub(super) fn encode(header: &XsdSockmsg) -> [u8; HEADER] {

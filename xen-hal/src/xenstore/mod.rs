@@ -52,6 +52,7 @@
 //! - Messages are assembled in `storage`. Its size limits the watch events that are kept while the
 //!   guest waits for an answer; [`Store::STORAGE`] has room for the longest answer.
 //! - After a restore, [`Store::reopen`] restarts the connection.
+//! - With the feature `async`, an `AsyncStore` has the same operations as futures.
 //!
 //! The server is not trusted: lengths, request numbers and ring indices are checked, and every loop
 //! inside these methods is bounded, whatever the server writes. The caller must bound a loop around
@@ -63,26 +64,34 @@ use core::ptr::NonNull;
 use tock_registers::interfaces::Readable;
 use xen_pac::base::Domid;
 use xen_pac::xenstore::{
-    XENSTORE_PAYLOAD_MAX, XenstoreConnection, XenstoreDomainInterface, XenstoreError, XsdSockmsg,
+    XENSTORE_PAYLOAD_MAX, XenstoreConnection, XenstoreDomainInterface, XenstoreError,
     XsdSockmsgType, raw, xenstore_server_features,
 };
 
 use crate::atomic::Ordering;
-use crate::event::{Events, Port};
-use crate::hvm::{Hvm, parameter};
+use crate::event::Port;
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::Frame;
-use crate::ring::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing, Wait, YieldWait};
+use crate::ring::{Wait, YieldWait};
 
+#[cfg(feature = "async")]
+mod asynch;
+mod connection;
 mod error;
 mod inbox;
 mod tree;
 
+#[cfg(feature = "async")]
+pub use asynch::{
+    AsyncStore, AsyncTransaction, AsyncTree, OPEN_TRANSACTIONS_MAX, WATCHES_MAX, Watch, WatchEvent,
+};
 pub use error::StoreError;
-pub use tree::{AsPath, Names, NodeAccess, PERMISSIONS_MAX, Path, Permission, Permissions, Tree};
+pub use tree::{
+    AsPath, Names, NodeAccess, NodePath, PERMISSIONS_MAX, Path, Permission, Permissions, Tree,
+};
 
-use inbox::{HEADER, Inbox};
-use tree::Text;
+use connection::Connection;
+use inbox::HEADER;
 
 /// The maximum number of attempts of a transaction.
 const TRANSACTION_ATTEMPTS: u32 = 32;
@@ -110,15 +119,8 @@ pub enum StoreEvent<'b> {
 
 /// A connection to xenstore.
 pub struct Store<'a, H, W = YieldWait<H>> {
-    xen: H,
-    page: XenstoreDomainInterface<'a>,
-    port: Port,
+    connection: Connection<'a, H>,
     wait: W,
-    sent: ByteProducer,
-    received: ByteConsumer,
-    inbox: Inbox<'a>,
-    next: RequestId,
-    broken: bool,
 }
 
 impl Store<'_, ()> {
@@ -145,7 +147,7 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
         storage: &'a mut [u8],
     ) -> Result<Self, StoreError> {
         // SAFETY: the caller's obligations are the same.
-        let (page, port) = unsafe { find(xen, map) }?;
+        let (page, port) = unsafe { connection::find(xen, map) }?;
         Ok(Self::over_ring(xen, page, port, storage))
     }
 
@@ -156,57 +158,21 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
         port: Port,
         storage: &'a mut [u8],
     ) -> Self {
-        let (sent, received) = start(page);
-        let (wait, inbox) = (YieldWait::new(xen), Inbox::new(storage));
-        Self { xen, page, port, wait, sent, received, inbox, next: RequestId(1), broken: false }
+        Self { connection: Connection::new(xen, page, port, storage), wait: YieldWait::new(xen) }
     }
 
     /// Replaces the way in which the store waits for the server.
     #[must_use]
     pub fn with_wait<W: Wait>(self, wait: W) -> Store<'a, H, W> {
-        let Self { xen, page, port, sent, received, inbox, next, broken, .. } = self;
-        Store { xen, page, port, wait, sent, received, inbox, next, broken }
+        Store { connection: self.connection, wait }
     }
-}
-
-/// Finds the ring.
-///
-/// # Safety
-///
-/// As for [`Store::open`].
-unsafe fn find<'a, H: Hypercall>(
-    xen: H,
-    map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
-) -> Result<(XenstoreDomainInterface<'a>, Port), StoreError> {
-    let hvm = Hvm::new(xen);
-    let place = hvm.get(parameter::STORE_PFN)?.zip(hvm.get(parameter::STORE_EVTCHN)?);
-    let (frame, port) = place.ok_or(StoreError::NoStore)?;
-    let page = map(frame).ok_or(StoreError::NotMapped(frame))?;
-    // SAFETY: the caller guarantees that the ring is mapped there for `'a`, and that only the store
-    // uses it.
-    Ok((unsafe { XenstoreDomainInterface::from_ptr(page) }, port))
-}
-
-/// Starts at the current indices. Skips what the server sent to an earlier kernel.
-fn start(page: XenstoreDomainInterface<'_>) -> (ByteProducer, ByteConsumer) {
-    let mut received = ByteConsumer::new(replies(page));
-    received.skip(replies(page), replies(page).buffer.len());
-    (ByteProducer::new(requests(page)), received)
-}
-
-fn requests(page: XenstoreDomainInterface<'_>) -> FilledRing<'_> {
-    ByteRing { buffer: page.req(), producer: page.req_prod(), consumer: page.req_cons() }
-}
-
-fn replies(page: XenstoreDomainInterface<'_>) -> EmptiedRing<'_> {
-    ByteRing { buffer: page.rsp(), producer: page.rsp_prod(), consumer: page.rsp_cons() }
 }
 
 impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     /// Returns the ring's port. The server notifies it after it sends or reads data.
     #[must_use]
     pub const fn port(&self) -> Port {
-        self.port
+        self.connection.port
     }
 
     /// Connects again after a restore. The restore has emptied the ring, and the port may be a
@@ -224,8 +190,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
     ) -> Result<(), StoreError> {
         // SAFETY: the caller's obligations are the same.
-        (self.page, self.port) = unsafe { find(self.xen, map) }?;
-        self.restart();
+        let found = unsafe { connection::find(self.connection.xen, map) }?;
+        (self.connection.page, self.connection.port) = found;
+        self.connection.restart();
         Ok(())
     }
 
@@ -238,33 +205,26 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     /// [`StoreError::Unsupported`] if the server cannot do this (before Xen 4.5);
     /// [`StoreError::TimedOut`]; [`StoreError::Xen`].
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
-        if !self.page.server_features().is_set(xenstore_server_features::RECONNECTION) {
+        let page = self.connection.page;
+        if !page.server_features().is_set(xenstore_server_features::RECONNECTION) {
             return Err(StoreError::Unsupported);
         }
-        let connection = self.page.connection();
+        let connection = page.connection();
         connection.swap(XenstoreConnection::RECONNECT.0, Ordering::Release);
-        self.notify()?;
+        self.connection.notify()?;
         let mut attempt = 0;
         while connection.load(Ordering::Acquire) != XenstoreConnection::CONNECTED.0 {
             self.wait_again(&mut attempt)?;
         }
-        self.restart();
+        self.connection.restart();
         Ok(())
-    }
-
-    fn restart(&mut self) {
-        (self.sent, self.received) = start(self.page);
-        self.inbox.reset();
-        self.broken = false;
     }
 
     /// Returns the reason for which the server stopped serving the connection. `None` if it has not
     /// stopped, or does not report reasons.
     #[must_use]
     pub fn server_error(&self) -> Option<XenstoreError> {
-        let tells = self.page.server_features().is_set(xenstore_server_features::ERROR);
-        let error = XenstoreError(self.page.error().get());
-        (tells && error != XenstoreError::NONE).then_some(error)
+        self.connection.server_error()
     }
 
     /// Sends a request, and does not wait for its answer. The parts of `payload` are joined to one
@@ -292,54 +252,47 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         kind: XsdSockmsgType,
         payload: &[&[u8]],
     ) -> Result<RequestId, StoreError> {
-        if self.broken {
-            return Err(StoreError::Broken);
-        }
-        let length = payload.iter().map(|part| part.len()).fold(0, usize::saturating_add);
-        if length > XENSTORE_PAYLOAD_MAX as usize {
-            return Err(StoreError::TooLong(length));
-        }
-        let id = self.next;
-        self.inbox.expect(id, kind)?;
-        self.next = RequestId(id.0.wrapping_add(1));
-        let header = inbox::encode(&XsdSockmsg::new(kind, id.0, transaction, length as u32));
-        let sent = self.send(&header, payload, HEADER + length);
+        let (id, header, length) = self.connection.begin(transaction, kind, payload)?;
+        let sent = self.send(&header, payload, length);
         if sent.is_err() {
-            self.inbox.forget(id);
+            self.cancel(id);
         }
         sent.map(|()| id)
     }
 
     /// Sends a message of `length` bytes.
     fn send(&mut self, header: &[u8], payload: &[&[u8]], length: usize) -> Result<(), StoreError> {
-        let ring = requests(self.page);
         let mut attempt = 0;
         // A message that fits into the ring is written at once, so it is never cut off.
-        while self.sent.free(ring) < length.min(ring.buffer.len()) {
+        loop {
+            let (free, size) = self.connection.room();
+            if free >= length.min(size) {
+                break;
+            }
             self.make_way(&mut attempt)?;
         }
         for mut part in core::iter::once(header).chain(payload.iter().copied()) {
             while !part.is_empty() {
-                let count = self.sent.write(ring, part);
+                let count = self.connection.put(part);
                 part = &part[count..];
                 if count > 0 {
                     attempt = 0;
                 } else if let Err(error) = self.make_way(&mut attempt) {
-                    self.broken = true;
+                    self.connection.broken = true;
                     return Err(error);
                 }
             }
         }
-        self.notify()
+        self.connection.notify()
     }
 
     /// Waits for the server to read requests. Receives its messages meanwhile, because the server
     /// may wait for room.
     fn make_way(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
         if *attempt == 0 {
-            self.notify()?;
+            self.connection.notify()?;
         }
-        self.receive()?;
+        self.connection.receive()?;
         self.wait_again(attempt)
     }
 
@@ -353,18 +306,18 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     /// [`StoreError::Xen`].
     pub fn pause(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
         let before = self.events_received();
-        self.receive()?;
+        self.connection.receive()?;
         if self.events_received() == before { self.wait_again(attempt) } else { Ok(()) }
     }
 
     /// Returns the number of events received so far, including lost ones, modulo 2^32.
     #[must_use]
     pub const fn events_received(&self) -> u32 {
-        self.inbox.events
+        self.connection.inbox.events
     }
 
     fn wait_again(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
-        if self.wait.wait(self.port, *attempt).is_break() {
+        if self.wait.wait(self.connection.port, *attempt).is_break() {
             return Err(StoreError::TimedOut);
         }
         *attempt = attempt.saturating_add(1);
@@ -387,16 +340,16 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         buffer: &'b mut [u8],
     ) -> Result<Option<&'b mut [u8]>, StoreError> {
         // An answer that arrived before the connection broke is still delivered.
-        let received = self.receive();
-        match self.inbox.take_answer(id, buffer) {
-            Ok(None) => received.map(|()| None),
+        let received = self.connection.receive();
+        match self.connection.inbox.take_answer(id, buffer) {
+            Ok(None) => received.map(|_| None),
             answer => answer,
         }
     }
 
     /// Cancels a request. The server may still carry it out. Its answer is dropped.
     pub fn cancel(&mut self, id: RequestId) {
-        self.inbox.forget(id);
+        self.connection.inbox.forget(id);
     }
 
     /// Returns the next event, if there is one, and copies its path and token to `buffer`. Does not
@@ -411,30 +364,11 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         buffer: &'b mut [u8],
     ) -> Result<Option<StoreEvent<'b>>, StoreError> {
         // Events that arrived before the connection broke are still delivered.
-        let received = if self.broken { Err(StoreError::Broken) } else { self.receive() };
-        match self.inbox.take_event(buffer) {
-            Ok(None) => received.map(|()| None),
+        let received = self.connection.receive();
+        match self.connection.inbox.take_event(buffer) {
+            Ok(None) => received.map(|_| None),
             event => event,
         }
-    }
-
-    /// Receives what is in the ring.
-    fn receive(&mut self) -> Result<(), StoreError> {
-        if self.broken {
-            return Err(StoreError::Broken);
-        }
-        match self.inbox.receive(&mut self.received, replies(self.page)) {
-            Ok(true) => self.notify(),
-            Ok(false) => Ok(()),
-            Err(error) => {
-                self.broken = true;
-                Err(error)
-            }
-        }
-    }
-
-    fn notify(&self) -> Result<(), StoreError> {
-        Events::new(self.xen).send(self.port).map_err(StoreError::Xen)
     }
 
     fn request_in<'b>(
@@ -522,12 +456,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         domain: Domid,
         buffer: &'b mut [u8],
     ) -> Result<&'b str, StoreError> {
-        let mut number = Text::<8>::new();
-        number.push(format_args!("{}\0", domain.0))?;
+        let number = tree::domain_text(domain)?;
         let kind = XsdSockmsgType::GET_DOMAIN_PATH;
-        let answer = self.request_in(0, kind, &[number.bytes()], buffer)?;
-        let path = answer.strip_suffix(b"\0").unwrap_or(answer);
-        core::str::from_utf8(path).map_err(|_| StoreError::Malformed)
+        tree::domain_path(self.request_in(0, kind, &[number.bytes()], buffer)?)
     }
 
     /// Runs `work` in a transaction: others see all of its changes or none. If others changed what
@@ -546,9 +477,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
             let mut text = [0; 16];
             let kind = XsdSockmsgType::TRANSACTION_START;
             let answer = self.request_in(0, kind, &[b"\0"], &mut text)?;
-            let answer = answer.strip_suffix(b"\0").unwrap_or(answer);
-            let number = core::str::from_utf8(answer).ok().and_then(|text| text.parse().ok());
-            let id = number.filter(|id| *id != 0).ok_or(StoreError::Malformed)?;
+            let id = tree::transaction(answer)?;
 
             let result = work(&mut Transaction { store: self, id });
             let end: &[u8] = if result.is_ok() { b"T\0" } else { b"F\0" };
@@ -578,8 +507,8 @@ impl<H: Hypercall + Copy, W: Wait> Tree for Store<'_, H, W> {
 impl<H, W> fmt::Debug for Store<'_, H, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("port", &self.port)
-            .field("broken", &self.broken)
+            .field("port", &self.connection.port)
+            .field("broken", &self.connection.broken)
             .finish_non_exhaustive()
     }
 }

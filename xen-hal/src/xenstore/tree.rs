@@ -13,7 +13,7 @@ use crate::hypercall::Errno;
 const DIRECTORY_ATTEMPTS: u32 = 8;
 
 /// The longest number that is read or written as text: `u128::MAX` has 39 digits.
-const NUMBER_MAX: usize = 40;
+pub(super) const NUMBER_MAX: usize = 40;
 
 /// The maximum number of entries of [`Tree::set_permissions`].
 pub const PERMISSIONS_MAX: usize = 32;
@@ -85,6 +85,179 @@ impl<'p> Path<'p> {
     }
 }
 
+/// The path of a node, stored in the value itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NodePath {
+    bytes: [u8; Self::MAX],
+    length: usize,
+}
+
+impl NodePath {
+    /// The maximum length of a path. Those of devices have about 40 bytes.
+    pub const MAX: usize = 128;
+
+    /// Stores a path.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidPath`]; [`StoreError::TooLong`] with the length of a path that has more
+    /// than [`MAX`](Self::MAX) bytes.
+    pub fn new(path: impl AsPath) -> Result<Self, StoreError> {
+        let parts = path.as_path().checked()?;
+        let mut stored = Self { bytes: [0; Self::MAX], length: 0 };
+        let whole = parts.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+        for part in parts {
+            let end = stored.length + part.len();
+            let place = stored.bytes.get_mut(stored.length..end);
+            place.ok_or(StoreError::TooLong(whole))?.copy_from_slice(part);
+            stored.length = end;
+        }
+        Ok(stored)
+    }
+
+    /// Returns the path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // It was created from text.
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for NodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// Returns the payload of a request for a node.
+pub(super) fn payload<'p>(path: Path<'p>, value: &'p [u8]) -> Result<[&'p [u8]; 5], StoreError> {
+    let [directory, slash, name] = path.checked()?;
+    Ok([directory, slash, name, b"\0", value])
+}
+
+/// Parses the answer to the read of a number.
+pub(super) fn number<N: FromStr>(answer: Result<&[u8], StoreError>) -> Result<N, StoreError> {
+    match answer {
+        Ok(value) => text(value)?.parse().map_err(|_| StoreError::Malformed),
+        Err(StoreError::TooLong(_)) => Err(StoreError::Malformed),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn text(value: &[u8]) -> Result<&str, StoreError> {
+    str::from_utf8(value).map_err(|_| StoreError::Malformed)
+}
+
+/// Returns whether a node exists, from the answer to its read into an empty buffer.
+pub(super) fn existence(answer: Result<&[u8], StoreError>) -> Result<bool, StoreError> {
+    match answer {
+        Ok(_) | Err(StoreError::TooLong(_)) => Ok(true),
+        Err(StoreError::Refused(Errno::ENOENT)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Parses the answer to the start of a transaction.
+pub(super) fn transaction(answer: &[u8]) -> Result<u32, StoreError> {
+    let number = text(without_end(answer))?.parse().ok();
+    number.filter(|number| *number != 0).ok_or(StoreError::Malformed)
+}
+
+/// Formats a domain's number as a request's payload.
+pub(super) fn domain_text(domain: Domid) -> Result<Text<8>, StoreError> {
+    let mut text = Text::new();
+    text.push(format_args!("{}\0", domain.0))?;
+    Ok(text)
+}
+
+/// Parses the path of a domain.
+pub(super) fn domain_path(answer: &[u8]) -> Result<&str, StoreError> {
+    text(without_end(answer))
+}
+
+fn without_end(answer: &[u8]) -> &[u8] {
+    answer.strip_suffix(b"\0").unwrap_or(answer)
+}
+
+/// Formats a number as a node's value.
+pub(super) fn number_text(number: impl fmt::Display) -> Result<Text<NUMBER_MAX>, StoreError> {
+    let mut text = Text::new();
+    text.push(format_args!("{number}"))?;
+    Ok(text)
+}
+
+/// Formats the permissions of a node as a request's value.
+pub(super) fn permissions_text(
+    permissions: &[Permission],
+) -> Result<Text<{ PERMISSIONS_MAX * PERMISSION_TEXT }>, StoreError> {
+    let mut list = Text::new();
+    for permission in permissions {
+        list.push(format_args!("{permission}\0"))?;
+    }
+    Ok(list)
+}
+
+/// Returns the length of a list of names, from the answer for the whole list; `None` if the list
+/// must be read in parts.
+pub(super) fn whole_list(answer: Result<usize, StoreError>) -> Result<Option<usize>, StoreError> {
+    match answer {
+        Ok(length) => Ok(Some(length)),
+        Err(StoreError::Refused(Errno::E2BIG)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A list of names that is read in parts, because it is too long for one message.
+pub(super) struct Parts {
+    generation: Option<u64>,
+    filled: usize,
+    attempts: u32,
+}
+
+impl Parts {
+    pub(super) const fn new() -> Self {
+        Self { generation: None, filled: 0, attempts: 0 }
+    }
+
+    /// Returns the value of the request for the next part.
+    pub(super) fn offset(&self) -> Result<Text<NUMBER_MAX>, StoreError> {
+        let mut offset = number_text(self.filled)?;
+        offset.push(format_args!("\0"))?;
+        Ok(offset)
+    }
+
+    /// Returns the place for the next part.
+    pub(super) fn rest<'b>(&self, buffer: &'b mut [u8]) -> &'b mut [u8] {
+        buffer.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Takes the next part, which is in its place, and moves its names to the others. Returns the
+    /// length of the list once it is whole. If the list has changed meanwhile, starts again.
+    pub(super) fn take(&mut self, part: &mut [u8]) -> Result<Option<usize>, StoreError> {
+        // The answer is the node's generation as text, a zero byte, and names. An empty name ends
+        // the list.
+        let end = part.iter().position(|byte| *byte == 0).ok_or(StoreError::Malformed)?;
+        let generation: u64 = text(&part[..end])?.parse().map_err(|_| StoreError::Malformed)?;
+        if self.generation.replace(generation).is_some_and(|before| before != generation) {
+            if self.attempts == DIRECTORY_ATTEMPTS {
+                return Err(StoreError::Conflict);
+            }
+            *self = Self { attempts: self.attempts + 1, ..Self::new() };
+            return Ok(None);
+        }
+        let names = &part[end + 1..];
+        let is_last = names.ends_with(b"\0\0") || names == b"\0";
+        let count = names.len() - usize::from(is_last);
+        part.copy_within(end + 1..end + 1 + count, 0);
+        self.filled += count;
+        match (is_last, count) {
+            (true, _) => Ok(Some(self.filled)),
+            (false, 0) => Err(StoreError::Malformed),
+            (false, _) => Ok(None),
+        }
+    }
+}
+
 /// Reads and writes the tree. Implemented by [`Store`](super::Store) and by its
 /// [`Transaction`](super::Transaction).
 ///
@@ -118,8 +291,7 @@ pub trait Tree {
         path: impl AsPath,
         buffer: &'b mut [u8],
     ) -> Result<&'b [u8], StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let payload = [directory, slash, name, b"\0"];
+        let payload = payload(path.as_path(), b"")?;
         Ok(self.request(XsdSockmsgType::READ, &payload, buffer)?)
     }
 
@@ -133,7 +305,7 @@ pub trait Tree {
         path: impl AsPath,
         buffer: &'b mut [u8],
     ) -> Result<&'b str, StoreError> {
-        str::from_utf8(self.read(path, buffer)?).map_err(|_| StoreError::Malformed)
+        text(self.read(path, buffer)?)
     }
 
     /// Reads a node's value with `FromStr`, for example as a number.
@@ -142,12 +314,7 @@ pub trait Tree {
     ///
     /// As for [`read`](Self::read); [`StoreError::Malformed`] if the value does not parse.
     fn read_number<N: FromStr>(&mut self, path: impl AsPath) -> Result<N, StoreError> {
-        let mut buffer = [0; NUMBER_MAX];
-        match self.read_str(path, &mut buffer) {
-            Ok(text) => text.parse().map_err(|_| StoreError::Malformed),
-            Err(StoreError::TooLong(_)) => Err(StoreError::Malformed),
-            Err(error) => Err(error),
-        }
+        number(self.read(path, &mut [0; NUMBER_MAX]))
     }
 
     /// Returns whether a node exists and can be read.
@@ -156,11 +323,7 @@ pub trait Tree {
     ///
     /// As for [`request`](Self::request), except `ENOENT`.
     fn exists(&mut self, path: impl AsPath) -> Result<bool, StoreError> {
-        match self.read(path, &mut []) {
-            Ok(_) | Err(StoreError::TooLong(_)) => Ok(true),
-            Err(StoreError::Refused(Errno::ENOENT)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        existence(self.read(path, &mut []))
     }
 
     /// Sets a node's value. Creates the node, and those above it, if they do not exist.
@@ -169,8 +332,7 @@ pub trait Tree {
     ///
     /// As for [`request`](Self::request); `EACCES` if the domain may not write there.
     fn write(&mut self, path: impl AsPath, value: impl AsRef<[u8]>) -> Result<(), StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let payload = [directory, slash, name, b"\0", value.as_ref()];
+        let payload = payload(path.as_path(), value.as_ref())?;
         self.request(XsdSockmsgType::WRITE, &payload, &mut [0; 4]).map(drop)
     }
 
@@ -184,9 +346,7 @@ pub trait Tree {
         path: impl AsPath,
         number: impl fmt::Display,
     ) -> Result<(), StoreError> {
-        let mut text = Text::<NUMBER_MAX>::new();
-        text.push(format_args!("{number}"))?;
-        self.write(path, text.bytes())
+        self.write(path, number_text(number)?.bytes())
     }
 
     /// Creates a node with an empty value, and those above it. Does nothing if the node exists.
@@ -195,8 +355,7 @@ pub trait Tree {
     ///
     /// As for [`write`](Self::write).
     fn mkdir(&mut self, path: impl AsPath) -> Result<(), StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let payload = [directory, slash, name, b"\0"];
+        let payload = payload(path.as_path(), b"")?;
         self.request(XsdSockmsgType::MKDIR, &payload, &mut [0; 4]).map(drop)
     }
 
@@ -206,8 +365,7 @@ pub trait Tree {
     ///
     /// As for [`write`](Self::write); `ENOENT` if the parent does not exist.
     fn rm(&mut self, path: impl AsPath) -> Result<(), StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let payload = [directory, slash, name, b"\0"];
+        let payload = payload(path.as_path(), b"")?;
         self.request(XsdSockmsgType::RM, &payload, &mut [0; 4]).map(drop)
     }
 
@@ -225,57 +383,19 @@ pub trait Tree {
         buffer: &'b mut [u8],
     ) -> Result<Names<'b>, StoreError> {
         let path = path.as_path();
-        let [directory, slash, name] = path.checked()?;
-        let payload = [directory, slash, name, b"\0"];
-        match self.request(XsdSockmsgType::DIRECTORY, &payload, buffer) {
-            Ok(list) => {
-                let length = list.len();
-                return Ok(Names(buffer.get(..length).unwrap_or_default()));
-            }
-            Err(StoreError::Refused(Errno::E2BIG)) => {}
-            Err(error) => return Err(error),
+        let whole = payload(path, b"")?;
+        let answer = self.request(XsdSockmsgType::DIRECTORY, &whole, buffer);
+        let mut length = whole_list(answer.map(|list| list.len()))?;
+        let mut parts = Parts::new();
+        // The attempts and the buffer's length bound this loop.
+        while length.is_none() {
+            let offset = parts.offset()?;
+            let rest = parts.rest(buffer);
+            let payload = payload(path, offset.bytes())?;
+            length = parts.take(self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest)?)?;
         }
-        let mut attempts = 0;
-        let length = loop {
-            match self.directory_parts(path, buffer) {
-                Err(StoreError::Conflict) if attempts < DIRECTORY_ATTEMPTS => attempts += 1,
-                result => break result?,
-            }
-        };
+        let length = length.unwrap_or_default();
         Ok(Names(buffer.get(..length).unwrap_or_default()))
-    }
-
-    #[doc(hidden)]
-    fn directory_parts(&mut self, path: Path<'_>, buffer: &mut [u8]) -> Result<usize, StoreError> {
-        let [directory, slash, name] = path.checked()?;
-        let mut generation = None;
-        let mut filled = 0;
-        loop {
-            let mut offset = Text::<NUMBER_MAX>::new();
-            offset.push(format_args!("{filled}"))?;
-            let payload = [directory, slash, name, b"\0", offset.bytes(), b"\0"];
-            let rest = buffer.get_mut(filled..).unwrap_or_default();
-            let part = self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest)?;
-            // The answer is the node's generation as text, a zero byte, and names. An empty name
-            // ends the list.
-            let end = part.iter().position(|byte| *byte == 0).ok_or(StoreError::Malformed)?;
-            let number = str::from_utf8(&part[..end]).ok().and_then(|text| text.parse().ok());
-            let number: u64 = number.ok_or(StoreError::Malformed)?;
-            if generation.replace(number).is_some_and(|before| before != number) {
-                return Err(StoreError::Conflict);
-            }
-            let names = &part[end + 1..];
-            let is_last = names.ends_with(b"\0\0") || names == b"\0";
-            let count = names.len() - usize::from(is_last);
-            part.copy_within(end + 1..end + 1 + count, 0);
-            filled += count;
-            if is_last {
-                return Ok(filled);
-            }
-            if count == 0 {
-                return Err(StoreError::Malformed);
-            }
-        }
     }
 
     /// Reads the permissions of a node. The first entry holds the owner, and the access of domains
@@ -289,8 +409,7 @@ pub trait Tree {
         path: impl AsPath,
         buffer: &'b mut [u8],
     ) -> Result<Permissions<'b>, StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let payload = [directory, slash, name, b"\0"];
+        let payload = payload(path.as_path(), b"")?;
         let list = self.request(XsdSockmsgType::GET_PERMS, &payload, buffer)?;
         Ok(Permissions(Names(list)))
     }
@@ -306,19 +425,15 @@ pub trait Tree {
         path: impl AsPath,
         permissions: &[Permission],
     ) -> Result<(), StoreError> {
-        let [directory, slash, name] = path.as_path().checked()?;
-        let mut list = Text::<{ PERMISSIONS_MAX * PERMISSION_TEXT }>::new();
-        for permission in permissions {
-            list.push(format_args!("{permission}\0"))?;
-        }
-        let payload = [directory, slash, name, b"\0", list.bytes()];
+        let list = permissions_text(permissions)?;
+        let payload = payload(path.as_path(), list.bytes())?;
         self.request(XsdSockmsgType::SET_PERMS, &payload, &mut [0; 4]).map(drop)
     }
 }
 
 /// The names of a node's children.
 #[derive(Clone, Copy)]
-pub struct Names<'b>(&'b [u8]);
+pub struct Names<'b>(pub(super) &'b [u8]);
 
 impl<'b> Iterator for Names<'b> {
     type Item = &'b str;
@@ -397,7 +512,7 @@ impl FromStr for Permission {
 
 /// The permissions of a node.
 #[derive(Clone, Copy, Debug)]
-pub struct Permissions<'b>(Names<'b>);
+pub struct Permissions<'b>(pub(super) Names<'b>);
 
 impl Iterator for Permissions<'_> {
     type Item = Result<Permission, StoreError>;
@@ -424,6 +539,12 @@ impl<const N: usize> Text<N> {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
+    }
+
+    #[cfg(feature = "async")]
+    pub(super) fn as_str(&self) -> &str {
+        // Only text was pushed.
+        str::from_utf8(self.bytes()).unwrap_or_default()
     }
 }
 

@@ -135,6 +135,13 @@ impl StoreServer {
         }
     }
 
+    /// Returns the number of watches and of open transactions of a domain.
+    #[must_use]
+    pub fn open(&self, domain: Domid) -> (usize, usize) {
+        let client = self.clients.get(&domain.0);
+        client.map_or((0, 0), |client| (client.watches.len(), client.transactions.len()))
+    }
+
     /// Stops serving a domain, and removes the nodes that it owns.
     pub fn release(&mut self, domain: Domid) {
         self.clients.remove(&domain.0);
