@@ -186,8 +186,8 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
     }
 
     /// Runs `work` in a transaction: others see all of its changes or none. If others changed what
-    /// `work` read, discards its changes and runs it again, up to 32 runs in all. If `work` fails or
-    /// is dropped, discards its changes.
+    /// `work` read, discards its changes and runs it again, up to 32 runs in all. If `work` fails
+    /// or is dropped, discards its changes.
     ///
     /// # Errors
     ///
