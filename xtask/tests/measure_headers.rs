@@ -226,10 +226,14 @@ const SMALL_H: &str = "#define __XEN_LATEST_INTERFACE_VERSION__ 1\n#define LIMIT
 
 const LATER_H: &str = "#define __XEN_LATEST_INTERFACE_VERSION__ 1\n#define LIMIT 12\n\
                        #define STATE_ready 0\n#define STATE_busy 1\n#define ASK_first 0\n\
-                       #define ASK_second 1\n#define LONELY 5\n\
+                       #define ASK_second 1\n#define LONELY 5\n#define SWAP(a) (-(a))\n\
                        struct ask { unsigned int number, more; };\n";
 
-/// What follows the last state, field and command after the bump.
+/// What the bump adds to the constants, and behind the last state, field and command.
+const LONELY: &str = r#"
+  - { name: LONELY, type: u32, value: 5, since: "4.5",
+      judge: "type, doc" }
+enumerations"#;
 const BUSY: &str = r#"It can begin. }
       - { name: busy, value: 1, since: "4.5", judge: "doc" }
 "#;
@@ -311,13 +315,17 @@ fn a_bump_edits_in_place_and_marks_what_is_left() {
     assert_eq!(description(folder.path()), old, "a dry run writes nothing");
 
     let (done, said) = bump(folder.path(), arch, &arguments);
-    assert!(done && said.contains("to decide by hand:\n  `LONELY` of xen.h is new"), "{said}");
+    assert!(
+        done && said.contains("to decide by hand:\n  `SWAP` of xen.h is a new macro"),
+        "{said}"
+    );
     let expected = SMALL
         .replace(
             "  - { name: LIMIT, type: u32, value: 9, doc: A limit. } # at most\n",
             "  - { name: LIMIT, until: \"4.4\", type: u32, value: 9, doc: A limit. } # at most\n  \
              - { name: LIMIT, since: \"4.5\", type: u32, value: 12, doc: A limit. } # at most\n",
         )
+        .replace("\nenumerations", LONELY)
         .replace("name: GOING,", "name: GOING, until: \"4.4\",")
         .replace("It can begin. }\n", BUSY)
         .replace("size: 4", "size: 8")
@@ -335,7 +343,15 @@ fn a_bump_edits_in_place_and_marks_what_is_left() {
     let sources = xtask::yaml::load(&folder.path().join("abi")).expect("a description");
     let (_, wrong) = xtask::document::read(&sources);
     let judged = wrong.iter().filter(|wrong| wrong.message.starts_with("left to judge: "));
-    assert_eq!(judged.count(), 3, "regen refuses each mark: {wrong:?}");
+    assert_eq!(judged.count(), 4, "regen refuses each mark: {wrong:?}");
+
+    // The facts that were measured serve as well as the headers.
+    fs::rename(folder.path().join("abi/facts"), folder.path().join("measured")).expect("moved");
+    fs::create_dir(folder.path().join("abi/facts")).expect("created");
+    old.iter().for_each(|(path, text)| fs::write(path, text).expect("written"));
+    let (done, said) = bump(folder.path(), arch, &["--facts", "measured", "--release", "4.5"]);
+    assert!(done, "{said}");
+    assert_eq!(description(folder.path()), after);
 }
 
 #[test]
@@ -415,6 +431,8 @@ fn broken_input_is_named_and_nothing_is_written() {
         ("diff 4.19 facts:abi/facts@9.9", "there are no facts of Xen 9.9"),
         ("diff 4.19 facts:mixed", "releases.txt:3: expected a release after the one before"),
         ("facts measure later --release four --abi abi", "invalid value 'four'"),
+        ("bump --abi abi --facts mixed --release 4.6", "releases.txt:3: expected a release after"),
+        ("bump --abi abi --facts abi/facts --release 4.6", "there are no facts of Xen 4.6"),
         ("bump --abi abi --headers later --release 4.3", "expected a release after 4.4, found 4.3"),
     ] {
         check(line, why);

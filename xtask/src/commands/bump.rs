@@ -23,11 +23,15 @@ the key `judge`, which `cargo xtask regen` refuses with its place.
 
 Examples:
   cargo xtask bump --headers ../xen --release 4.23 --dry-run
-  cargo xtask bump --headers ../xen --release 4.23")]
+  cargo xtask bump --headers ../xen --release 4.23
+  cargo xtask bump --facts ../measured --release 4.23 # without a compiler")]
 pub struct Arguments {
     /// The folder of public headers, or Xen's sources.
-    #[arg(long, value_name = "DIR")]
-    headers: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "facts")]
+    headers: Option<PathBuf>,
+    /// A folder of facts that were measured elsewhere, instead of headers.
+    #[arg(long, value_name = "DIR", conflicts_with = "headers")]
+    facts: Option<PathBuf>,
     /// The release of the headers, after those of the manifest.
     #[arg(long, value_parser = super::parse_release)]
     release: Release,
@@ -50,7 +54,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn bump(arguments: &Arguments) -> Result<bool, String> {
     let abi = arguments.abi.clone().unwrap_or_else(|| workspace_root().join("abi-yaml"));
     let release = arguments.release;
-    Tree::find(&arguments.headers).map_err(|error| error.to_string())?;
+    if let Some(headers) = &arguments.headers {
+        Tree::find(headers).map_err(|error| error.to_string())?;
+    }
     let sources = yaml::load(&abi).map_err(|error| error.to_string())?;
     let (document, wrong) = document::read(&sources);
     let document = match document {
@@ -65,9 +71,8 @@ fn bump(arguments: &Arguments) -> Result<bool, String> {
     if release < newest {
         return Err(format!("expected a release after {newest}, found {release}"));
     }
-    let measured = measure_all(&arguments.headers, &arguments.compilers)?;
+    let new = tables(arguments)?;
     let kept = store::load(&abi.join("facts")).map_err(|error| error.to_string())?;
-    let new = measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch));
     let mut tables: Vec<Table> =
         kept.tables().into_iter().filter(|table| table.release != release).collect();
     tables.extend(new);
@@ -91,6 +96,22 @@ fn bump(arguments: &Arguments) -> Result<bool, String> {
     }
     report(&proposal);
     Ok(true)
+}
+
+/// Returns the tables of the new release, from the headers or from other facts.
+fn tables(arguments: &Arguments) -> Result<Vec<Table>, String> {
+    let Arguments { headers, facts, release, compilers, .. } = arguments;
+    if let Some(headers) = headers {
+        let measured = measure_all(headers, compilers)?.into_iter();
+        return Ok(measured.map(|(arch, of)| of.into_table(*release, arch)).collect());
+    }
+    let folder = facts.as_deref().unwrap_or(Path::new("."));
+    let facts = store::load(folder).map_err(|error| error.to_string())?.of_release(*release);
+    let tables = facts.tables();
+    if tables.is_empty() {
+        return Err(format!("{}: there are no facts of Xen {release}", folder.display()));
+    }
+    Ok(tables)
 }
 
 fn report(proposal: &Proposal) {

@@ -124,6 +124,11 @@ impl ArchSet {
         Self(self.0 & other.0)
     }
 
+    /// Adds the architectures of another set.
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
     /// Returns whether the set holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {

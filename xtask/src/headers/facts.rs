@@ -250,6 +250,16 @@ impl Facts {
         Ok(facts)
     }
 
+    /// Returns the facts of one release, as if no other had been measured.
+    #[must_use]
+    pub fn of_release(&self, release: Release) -> Self {
+        let archs = self.grid.archs.iter();
+        let cells = archs.filter_map(|arch| self.grid.find(release, arch));
+        let tables: Vec<Table> = cells.map(|cell| self.table(cell)).collect();
+        // Tables of one grid never contradict one another.
+        Self::from_tables(&tables).unwrap_or_default()
+    }
+
     /// Takes the tables apart again.
     #[must_use]
     pub fn tables(&self) -> Vec<Table> {

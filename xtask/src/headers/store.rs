@@ -377,7 +377,14 @@ impl Line<'_> {
                     headers.set(cell, Arc::clone(&last));
                 }
             }
-            facts.places.insert(format!("{kind}{}", self.name), headers);
+            // A name can be a constant in some releases and another macro in others.
+            let known = facts.places.entry(format!("{kind}{}", self.name));
+            let known = known.or_insert_with(|| Column::empty(&facts.grid));
+            for cell in headers.cells() {
+                if let Some(header) = headers.get(cell) {
+                    known.set(cell, header);
+                }
+            }
         }
         Ok(())
     }
@@ -423,7 +430,8 @@ mod tests {
     fn texts() -> [String; 4] {
         let releases = "4.4 0x00040400 x86 x86_64\n4.5 0x00040500 x86 x86_64\nend\n";
         let constants = "[a.h]\nA 1\n  < b.h @ 4.4-4.4\nB 4096 @ x86 4.4-4.4 | -2 @ 4.5-\nend\n";
-        let macros = "[a.h]\nM (x,y) #00000000000000ff @ 4.5-\nS \"a|b @ \\\"\"\nend\n";
+        let macros = "[a.h]\nB #00000000000000ff @ x86_64 4.4-4.4\n\
+                      M (x,y) #00000000000000ff @ 4.5-\nS \"a|b @ \\\"\"\nend\n";
         let structs = "[a.h]\ns 4 @ 4.5-\n  u.x 0+4\n  y 0+2 @ x86 4.5-\nend\n";
         [releases, constants, macros, structs].map(str::to_owned)
     }
@@ -436,6 +444,10 @@ mod tests {
         assert_eq!(facts.places["A"].get(cell(1, 0)).as_deref(), Some("a.h"));
         assert_eq!(facts.constants["B"].get(cell(0, 0)), Some(4096));
         assert_eq!(facts.constants["B"].get(cell(0, 1)), None);
+        // The name is another macro there.
+        for cell in facts.grid.cells() {
+            assert_eq!(facts.places["B"].get(cell).as_deref(), Some("a.h"));
+        }
         let text = facts.texts["S"].get(cell(0, 0));
         assert_eq!(text, Some(Text::String("a|b @ \\\"".into())));
         let written = write(&facts);

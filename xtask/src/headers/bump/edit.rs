@@ -1,6 +1,8 @@
 //! Edits of a YAML text in place: only the lines that must change do, and comments stay.
 
-use crate::yaml::{self, Mapping, Node, Place, Side, Step, Value};
+use crate::yaml::{self, Mapping, Node, Place, Step, Value};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 /// The widest line.
@@ -12,12 +14,64 @@ pub(super) struct Editor<'t> {
     text: &'t str,
     root: Node<'t>,
     edits: Vec<(Range<usize>, String)>,
+    /// The sections that the text does not have.
+    new: Sections,
+}
+
+/// On which side of an item another is added.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Before,
+    Behind,
+}
+
+/// New sections, each with its items.
+#[derive(Debug, Default)]
+pub(super) struct Sections(BTreeMap<&'static str, Vec<Vec<String>>>);
+
+impl Sections {
+    /// Adds an item, by its lines.
+    pub(super) fn add(&mut self, section: &'static str, lines: Vec<String>) {
+        self.0.entry(section).or_default().push(lines);
+    }
+
+    /// Returns the text of a new file for a header.
+    pub(super) fn text(&self, header: &str) -> String {
+        format!("judge: \"doc\"\nheader: {header}\n{self}")
+    }
+}
+
+impl fmt::Display for Sections {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Constants and strings are sequences, in the order of the other files.
+        for section in ["constants", "strings", "arguments"] {
+            let Some(items) = self.0.get(section) else { continue };
+            write!(out, "\n{section}:\n")?;
+            for (index, lines) in items.iter().enumerate() {
+                let is_entry = section == "arguments";
+                let empty = if is_entry && index > 0 { "\n" } else { "" };
+                out.write_str(empty)?;
+                for (index, line) in lines.iter().enumerate() {
+                    let dash = if is_entry {
+                        ""
+                    } else if index == 0 {
+                        "- "
+                    } else {
+                        "  "
+                    };
+                    writeln!(out, "  {dash}{line}")?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'t> Editor<'t> {
     /// Begins to edit a text; `None` if it is no YAML.
     pub(super) fn new(text: &'t str) -> Option<Self> {
-        Some(Self { text, root: yaml::read(text).root?, edits: Vec::new() })
+        let root = yaml::read(text).root?;
+        Some(Self { text, root, edits: Vec::new(), new: Sections::default() })
     }
 
     /// Returns the text after all edits.
@@ -27,7 +81,13 @@ impl<'t> Editor<'t> {
         for (range, new) in self.edits.iter().rev() {
             text.replace_range(range.clone(), new);
         }
-        text
+        text + &self.new.to_string()
+    }
+
+    /// Returns the header of the file.
+    pub(super) fn header(&self) -> Option<String> {
+        let place = Place::root("").key("header");
+        self.node(&place).and_then(Node::text).map(str::to_owned)
     }
 
     /// Returns the node at a place.
@@ -118,40 +178,66 @@ impl<'t> Editor<'t> {
         Some(start..end)
     }
 
+    /// Replaces a key and its scalar by `text`, which is another key and its value.
+    pub(super) fn replace_key(&mut self, place: &Place, key: &str, text: &str) -> bool {
+        let entry = self.mapping(place).and_then(|mapping| mapping.get(key));
+        let Some(entry) = entry else { return false };
+        self.edits.push((entry.key_span.start..entry.value.span.end, text.to_owned()));
+        true
+    }
+
     /// Adds an item at the end of a block sequence: its lines, without indentation.
     pub(super) fn append(&mut self, place: &Place, lines: &[String]) -> bool {
         let Some(Node { value: Value::Sequence(items), .. }) = self.node(place) else {
             return false;
         };
-        let Some(range) = items.last().and_then(|item| self.lines(item)) else { return false };
+        let last = items.len().checked_sub(1);
+        last.is_some_and(|last| self.insert(&place.item(last), Side::Behind, lines))
+    }
+
+    /// Adds an item beside an item of a block sequence: its lines, without indentation.
+    pub(super) fn insert(&mut self, item: &Place, side: Side, lines: &[String]) -> bool {
+        let Some(range) = self.node(item).and_then(|item| self.lines(item)) else { return false };
         let first = &self.text[range.start..];
-        let indent = first.len() - first.trim_start_matches(' ').len();
-        let mut new = String::new();
-        for (index, line) in lines.iter().enumerate() {
+        let indent = " ".repeat(first.len() - first.trim_start_matches(' ').len());
+        let lines = lines.iter().enumerate().map(|(index, line)| {
             let lead = if index == 0 { "- " } else { "  " };
-            new.push_str(&format!("\n{}{lead}{line}", " ".repeat(indent)));
-        }
-        self.edits.push((range.end..range.end, new));
+            format!("{indent}{lead}{line}")
+        });
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        self.edits.push(match side {
+            Side::Behind => (range.end..range.end, format!("\n{lines}")),
+            Side::Before => (range.start..range.start, format!("{lines}\n")),
+        });
         true
     }
 
-    /// Adds an entry at the end of a section, which is a mapping: its lines, without indentation.
-    /// A section that is not there is added at the end of the text.
-    pub(super) fn append_entry(&mut self, section: &str, lines: &[String]) -> bool {
+    /// Adds lines at the end of a section: an item of a sequence, or an entry of a mapping. A
+    /// section that is not there is added at the end of the text.
+    pub(super) fn add_to(
+        &mut self,
+        section: &'static str,
+        header: &str,
+        mut lines: Vec<String>,
+    ) -> bool {
         let Value::Mapping(root) = &self.root.value else { return false };
+        if self.header().as_deref() != Some(header) {
+            match section {
+                "arguments" => lines.insert(1, format!("  header: {header}")),
+                _ => lines.insert(1, format!("  header: {header},")),
+            }
+        }
+        let Some(entry) = root.get(section) else {
+            self.new.add(section, lines);
+            return true;
+        };
+        if matches!(entry.value.value, Value::Sequence(_)) {
+            return self.append(&Place::root("").key(section), &lines);
+        }
         let mut new = String::new();
         for line in lines {
             new.push_str(&format!("\n  {line}"));
         }
-        let Some(entry) = root.entries.iter().find(|entry| entry.key == section) else {
-            let end = self.text.trim_end().len();
-            // Two structs of one section have one head.
-            let head = format!("\n\n{section}:");
-            let has_head = self.edits.iter().any(|(_, text)| text.starts_with(&head));
-            let lead = if has_head { "\n".to_owned() } else { head };
-            self.edits.push((end..end, lead + &new));
-            return true;
-        };
         let mut end = self.line_end(entry.key_span.end);
         let mut next = end + 1;
         while next < self.text.len() {
@@ -198,19 +284,18 @@ impl<'t> Editor<'t> {
         true
     }
 
-    /// Adds a release behind the last one of the manifest.
-    pub(super) fn add_release(&mut self, release: &str) -> bool {
-        let place = Place::root("manifest").key("releases");
-        let Some(Node { value: Value::Sequence(items), .. }) = self.node(&place) else {
+    /// Adds a scalar behind the last one of a sequence of scalars.
+    pub(super) fn append_scalar(&mut self, place: &Place, scalar: &str) -> bool {
+        let Some(Node { value: Value::Sequence(items), .. }) = self.node(place) else {
             return false;
         };
         let Some(last) = items.last() else { return false };
         let (start, end) = (self.line_start(last.span.start), last.span.end);
         let lead = &self.text[start..last.span.start];
         let (at, new) = if lead.trim() == "-" {
-            (self.line_end(last.span.start), format!("\n{lead}\"{release}\""))
+            (self.line_end(last.span.start), format!("\n{lead}{scalar}"))
         } else {
-            (end, format!(", \"{release}\""))
+            (end, format!(", {scalar}"))
         };
         self.edits.push((at..at, new));
         true
@@ -227,7 +312,7 @@ impl<'t> Editor<'t> {
 
 /// Returns the place of the mapping that is meant by the place of one of its keys or of itself.
 pub(super) fn item(place: &Place) -> Place {
-    Place { side: Side::Value, ..place.clone() }
+    Place { side: yaml::Side::Value, ..place.clone() }
 }
 
 #[cfg(test)]
@@ -290,13 +375,13 @@ other: 1
     }
 
     #[test]
-    fn a_release_is_added_to_a_list_of_either_style() {
+    fn a_scalar_is_added_to_a_list_of_either_style() {
         for (list, longer) in [
             ("releases: [\"4.4\"]\n", "releases: [\"4.4\", \"4.5\"]\n"),
             ("releases:\n  - \"4.4\" # old\n", "releases:\n  - \"4.4\" # old\n  - \"4.5\"\n"),
         ] {
             let mut editor = Editor::new(list).expect("YAML");
-            assert!(editor.add_release("4.5"));
+            assert!(editor.append_scalar(&Place::root("").key("releases"), "\"4.5\""));
             assert_eq!(editor.finish(), longer);
         }
     }

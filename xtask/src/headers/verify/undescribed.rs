@@ -206,6 +206,13 @@ impl Rules {
         self.why(Kind::Structs, name, header).is_some()
     }
 
+    /// Returns whether a rule leaves out a string or another macro of that header.
+    #[must_use]
+    pub fn omit_text(&self, name: &str, header: &str, is_string: bool) -> bool {
+        let kind = if is_string { Kind::Strings } else { Kind::Macros };
+        self.why(kind, name, header).is_some()
+    }
+
     /// Returns the reason for which something is left out.
     pub(super) fn why(&self, kind: Kind, name: &str, header: &str) -> Option<&str> {
         let fact = Fact { kind, name, header };
