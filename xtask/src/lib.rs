@@ -3,8 +3,8 @@
 //! Data flows one way: [`yaml`] reads the folder, [`document`] parses it, [`layout`] computes
 //! layouts for one architecture and release, [`naming`] creates Rust names, [`check`] reports
 //! errors, and [`codegen`] writes Rust. [`generate`] runs these steps in order. [`headers`]
-//! compares the description with the measurements of C compilers. The commands only call these
-//! steps. Without the feature `tools`, the crate has only the steps of `cargo xtask regen`.
+//! compares the description with the measurements of C compilers, and [`export`] writes the resolved
+//! ABI as data. The commands only call these steps. Without the feature `tools`, the crate has only the steps of `cargo xtask regen`.
 
 #[macro_use]
 pub mod print;
@@ -18,6 +18,8 @@ pub mod codegen;
 pub mod commands;
 pub mod diagnostic;
 pub mod document;
+#[cfg(feature = "tools")]
+pub mod export;
 pub mod generate;
 #[cfg(feature = "tools")]
 pub mod guest;

@@ -27,6 +27,9 @@ enum Command {
     /// Show what changed between two states of the ABI, and the effect on consumers.
     #[cfg(feature = "tools")]
     Diff(commands::diff::Arguments),
+    /// Print the resolved ABI as JSON or YAML, for tools in other languages.
+    #[cfg(feature = "tools")]
+    Export(commands::export::Arguments),
     /// Measure facts and store them in abi-yaml/facts.
     #[cfg(feature = "tools")]
     Facts(commands::facts::Arguments),
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => commands::coverage::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Export(arguments) => commands::export::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Facts(arguments) => commands::facts::run(&arguments),
         #[cfg(feature = "tools")]

@@ -5,14 +5,11 @@ use super::docs::Docs;
 use super::text::call;
 use super::types::{Cell, Type, View};
 use crate::document::{
-    CallResult, CallShape, Command, CommandSet, Count, Field, File, Head, Radix, Release,
-    ReleaseId, TypeRef,
+    CallResult, CallShape, Command, CommandSet, File, Head, Radix, Release, ReleaseId,
 };
-use crate::layout::Basis;
 use crate::naming;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use std::collections::HashSet;
 
 /// Returns the module `command` of a file; with a module for each hypercall in it, if there are
 /// several.
@@ -81,7 +78,7 @@ fn one(
         argument.map(|type_| Type::of(context, type_, &head.place, cell)).transpose()
     })?;
     let reaches_beyond =
-        command.argument.as_ref().is_some_and(|of| reaches_beyond(context, of, newest));
+        command.argument.as_ref().is_some_and(|of| context.symbols().reaches_beyond(of, newest));
     let safe = (command.hazard.is_none() && !reaches_beyond).then(|| quote!(safe));
     let (shape, result) = (shape(command.shape), result(command.result));
     let number = number(command.number.into(), Radix::Decimal);
@@ -140,31 +137,4 @@ fn result(result: CallResult) -> Ident {
         CallResult::Count => "Count",
         CallResult::Boolean => "Boolean",
     })
-}
-
-/// True if Xen can access memory beyond the argument: through a guest pointer anywhere in it, or
-/// behind a flexible tail.
-fn reaches_beyond(context: &Context<'_, '_>, type_: &TypeRef, release: ReleaseId) -> bool {
-    let mut seen = HashSet::new();
-    let mut types = vec![type_];
-    while let Some(type_) = types.pop() {
-        for arch in context.manifest().all_archs().iter() {
-            let meaning = context.symbols().meaning(type_, release, arch);
-            let item = match meaning.map(|meaning| meaning.basis) {
-                Ok(Basis::Handle(_)) => return true,
-                Ok(Basis::Struct(item)) if seen.insert((&item.head.name, arch)) => item,
-                Ok(_) | Err(_) => continue,
-            };
-            let mut fields: Vec<&Field> = item.fields.iter().collect();
-            while let Some(field) = fields.pop() {
-                let count = field.count.as_ref().and_then(|count| count.get(arch));
-                if count == Some(&Count::Flexible) {
-                    return true;
-                }
-                types.extend(field.type_());
-                fields.extend(field.members());
-            }
-        }
-    }
-    false
 }

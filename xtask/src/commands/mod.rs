@@ -13,6 +13,8 @@ pub mod coverage;
 #[cfg(feature = "tools")]
 pub mod diff;
 #[cfg(feature = "tools")]
+pub mod export;
+#[cfg(feature = "tools")]
 pub mod facts;
 #[cfg(feature = "tools")]
 pub mod fuzz;

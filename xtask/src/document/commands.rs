@@ -1,8 +1,8 @@
 //! Hypercalls: calling conventions and commands.
 
-use super::Head;
 use super::manifest::ArchId;
 use super::types::TypeRef;
+use super::{Head, name_of};
 use crate::yaml::Place;
 
 /// How an architecture makes a hypercall.
@@ -79,6 +79,24 @@ pub enum CallShape {
     Value,
 }
 
+impl CallShape {
+    /// All of them, with their names in the description.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("bare", Self::Bare),
+        ("argument", Self::Argument),
+        ("vcpu", Self::Vcpu),
+        ("array", Self::Array),
+        ("buffer", Self::Buffer),
+        ("value", Self::Value),
+    ];
+
+    /// Returns its name in the description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
+}
+
 /// The meaning of a result that is not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallResult {
@@ -90,4 +108,20 @@ pub enum CallResult {
     Count,
     /// A truth value: not 0 means true.
     Boolean,
+}
+
+impl CallResult {
+    /// All of them, with their names in the description.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("none", Self::None),
+        ("value", Self::Value),
+        ("count", Self::Count),
+        ("boolean", Self::Boolean),
+    ];
+
+    /// Returns its name in the description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
 }

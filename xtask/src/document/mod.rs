@@ -87,6 +87,11 @@ pub struct Head {
     pub place: Place,
 }
 
+/// Returns the name of a choice in the description.
+fn name_of<T: Copy + PartialEq>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+    all.iter().find(|(_, known)| *known == wanted).map_or("", |(name, _)| name)
+}
+
 /// A value that may differ by architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PerArch<T> {

@@ -1,7 +1,7 @@
 //! Structs: memory that is shared, and arguments of hypercalls.
 
 use super::types::{Count, TypeRef};
-use super::{Head, PerArch};
+use super::{Head, PerArch, name_of};
 use crate::yaml::Place;
 
 /// Which section a struct comes from.
@@ -116,6 +116,17 @@ pub enum Writer {
     Xen,
 }
 
+impl Writer {
+    /// Both, with their names in the description.
+    pub const ALL: [(&'static str, Self); 2] = [("guest", Self::Guest), ("xen", Self::Xen)];
+
+    /// Returns its name in the description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
+}
+
 /// Which way an argument's field goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -125,6 +136,18 @@ pub enum Direction {
     Out,
     /// Both ways.
     Both,
+}
+
+impl Direction {
+    /// All of them, with their names in the description.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("in", Self::In), ("out", Self::Out), ("both", Self::Both)];
+
+    /// Returns its name in the description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
 }
 
 /// A group of fields that is read under a counter.

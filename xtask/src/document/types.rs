@@ -1,6 +1,6 @@
 //! Types, constants, enumerations, words and encodings.
 
-use super::{Head, PerArch};
+use super::{Head, PerArch, name_of};
 use crate::yaml::Place;
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ impl Primitive {
     /// Returns its name in the description.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+        name_of(&Self::ALL, self)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{Integer, Problem};
 use crate::document::{
-    ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Head, Manifest,
+    ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Field, Head, Manifest,
     Primitive, ReleaseId, Struct, TypeAlias, TypeRef, Word,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Something that a type's name can stand for.
 #[derive(Clone, Copy, Debug)]
@@ -276,6 +276,34 @@ impl<'d> Symbols<'d> {
         let archs = availability.archs;
         (since..=until)
             .flat_map(move |release| archs.iter().map(move |arch| (ReleaseId(release), arch)))
+    }
+
+    /// True if Xen can access memory beyond an argument of this type: through a guest pointer
+    /// anywhere in it, or behind a flexible tail.
+    #[must_use]
+    pub fn reaches_beyond(&self, type_: &'d TypeRef, release: ReleaseId) -> bool {
+        let mut seen = HashSet::new();
+        let mut types = vec![type_];
+        while let Some(type_) = types.pop() {
+            for arch in self.manifest.all_archs().iter() {
+                let meaning = self.meaning(type_, release, arch);
+                let item = match meaning.map(|meaning| meaning.basis) {
+                    Ok(Basis::Handle(_)) => return true,
+                    Ok(Basis::Struct(item)) if seen.insert((&item.head.name, arch)) => item,
+                    Ok(_) | Err(_) => continue,
+                };
+                let mut fields: Vec<&Field> = item.fields.iter().collect();
+                while let Some(field) = fields.pop() {
+                    let count = field.count.as_ref().and_then(|count| count.get(arch));
+                    if count == Some(&Count::Flexible) {
+                        return true;
+                    }
+                    types.extend(field.type_());
+                    fields.extend(field.members());
+                }
+            }
+        }
+        false
     }
 
     fn times(

@@ -6,21 +6,6 @@ use super::node::At;
 use crate::diagnostic::Diagnostic;
 use crate::document::{CallResult, CallShape, Command, CommandSet, Convention};
 
-const SHAPES: [(&str, CallShape); 6] = [
-    ("bare", CallShape::Bare),
-    ("argument", CallShape::Argument),
-    ("vcpu", CallShape::Vcpu),
-    ("array", CallShape::Array),
-    ("buffer", CallShape::Buffer),
-    ("value", CallShape::Value),
-];
-const RESULTS: [(&str, CallResult); 4] = [
-    ("none", CallResult::None),
-    ("value", CallResult::Value),
-    ("count", CallResult::Count),
-    ("boolean", CallResult::Boolean),
-];
-
 pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Option<Convention> {
     let id = context.errors.need(at.arch(context, arch).map_err(|mut wrong| {
         wrong.place = wrong.place.as_key();
@@ -82,7 +67,7 @@ pub(super) fn set(
 }
 
 fn call_shape(context: &Context<'_>, at: &At<'_>) -> CallShape {
-    context.errors.or(at.choice("a shape", &SHAPES), CallShape::Argument)
+    context.errors.or(at.choice("a shape", &CallShape::ALL), CallShape::Argument)
 }
 
 fn command(
@@ -111,7 +96,7 @@ fn command(
     }
     let result = keys
         .need(context.errors, "result")
-        .map(|at| context.errors.or(at.choice("a result", &RESULTS), CallResult::Value));
+        .map(|at| context.errors.or(at.choice("a result", &CallResult::ALL), CallResult::Value));
     let hazard = optional_text(context, &keys, "hazard");
     keys.finish(context.errors);
     let shape = shape.unwrap_or(CallShape::Argument);

@@ -19,9 +19,6 @@ enum Holder {
     Member(FieldUse),
 }
 
-const DIRECTIONS: [(&str, Direction); 3] =
-    [("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
-const WRITERS: [(&str, Writer); 2] = [("guest", Writer::Guest), ("xen", Writer::Xen)];
 /// The accesses; those without a value need a writer.
 const ACCESSES: [(&str, AccessName); 7] = [
     ("bits", AccessName::Alone(FieldUse::Access(Access::Bits))),
@@ -154,7 +151,7 @@ fn access(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
             use_
         }
         (AccessName::Written(access), Some(writer)) => FieldUse::Access(access(
-            context.errors.or(writer.choice("a writer", &WRITERS), Writer::Guest),
+            context.errors.or(writer.choice("a writer", &Writer::ALL), Writer::Guest),
         )),
         (AccessName::Written(access), None) => {
             if known {
@@ -187,7 +184,7 @@ fn direction(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
             FieldUse::Reserved
         }
         (false, Some(at)) => FieldUse::Direction(
-            context.errors.or(at.choice("a direction", &DIRECTIONS), Direction::Both),
+            context.errors.or(at.choice("a direction", &Direction::ALL), Direction::Both),
         ),
         (false, None) => {
             context
