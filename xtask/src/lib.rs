@@ -3,8 +3,9 @@
 //! Data flows one way: [`yaml`] reads the folder, [`document`] parses it, [`layout`] computes
 //! layouts for one architecture and release, [`naming`] creates Rust names, [`check`] reports
 //! errors, and [`codegen`] writes Rust. [`generate`] runs these steps in order. [`headers`]
-//! compares the description with the measurements of C compilers, and [`export`] writes the resolved
-//! ABI as data. The commands only call these steps. Without the feature `tools`, the crate has only the steps of `cargo xtask regen`.
+//! compares the description with the measurements of C compilers, and [`export`] writes the
+//! resolved ABI as data. The commands only call these steps. Without the feature `tools`, the crate
+//! has only the steps of `cargo xtask regen`.
 
 #[macro_use]
 pub mod print;

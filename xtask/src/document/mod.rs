@@ -5,6 +5,7 @@
 //! at the text.
 
 mod commands;
+pub mod language;
 mod manifest;
 mod read;
 mod structs;

@@ -107,6 +107,26 @@ pub enum Access {
     Plain(Writer),
 }
 
+/// The accesses by name.
+pub(super) const ACCESSES: [(&str, AccessName); 7] = [
+    ("bits", AccessName::Alone(FieldUse::Access(Access::Bits))),
+    ("versioned", AccessName::Alone(FieldUse::Access(Access::Versioned))),
+    ("counter", AccessName::Alone(FieldUse::Access(Access::Counter))),
+    ("index", AccessName::Written(Access::Index)),
+    ("buffer", AccessName::Alone(FieldUse::Access(Access::Buffer))),
+    ("plain", AccessName::Written(Access::Plain)),
+    ("reserved", AccessName::Alone(FieldUse::Reserved)),
+];
+
+/// The meaning of a name of an access.
+#[derive(Clone, Copy)]
+pub(super) enum AccessName {
+    /// The whole meaning.
+    Alone(FieldUse),
+    /// The writer is missing.
+    Written(fn(Writer) -> Access),
+}
+
 /// Which side writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {

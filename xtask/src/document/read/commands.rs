@@ -1,9 +1,10 @@
 //! Hypercalls: conventions and commands.
 
 use super::context::{Context, Keys, listed};
-use super::head::{Outer, Rules, doc, finish_head, head, name, optional_text};
+use super::head::{Outer, Rules, doc, head, name, optional_text};
 use super::node::At;
 use crate::diagnostic::Diagnostic;
+use crate::document::language;
 use crate::document::{CallResult, CallShape, Command, CommandSet, Convention};
 
 pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Option<Convention> {
@@ -11,7 +12,7 @@ pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Opti
         wrong.place = wrong.place.as_key();
         wrong
     }));
-    let keys = Keys::open(context.errors, at, "a convention")?;
+    let keys = Keys::open(context.errors, at, &language::CONVENTION)?;
     let doc = doc(context, &keys, false);
     let register = |key| {
         keys.need(context.errors, key)
@@ -54,7 +55,7 @@ pub(super) fn set(
     hypercall: &str,
     outer: &Outer,
 ) -> Option<CommandSet> {
-    let keys = Keys::open(context.errors, at, "a hypercall's commands")?;
+    let keys = Keys::open(context.errors, at, &language::COMMANDS)?;
     let doc = doc(context, &keys, false);
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     let shape = keys.get("shape").map(|at| call_shape(context, &at));
@@ -77,10 +78,9 @@ fn command(
     shape: Option<CallShape>,
     outer: &Outer,
 ) -> Option<Command> {
-    let keys = Keys::open(context.errors, at, "a command")?;
+    let keys = Keys::open(context.errors, at, &language::COMMAND)?;
     let head = name(context, &keys)
         .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
-    finish_head(&keys, head.is_some());
     let number =
         keys.need(context.errors, "number").and_then(|at| context.errors.need(at.unsigned()));
     let shape = keys.get("shape").map(|at| call_shape(context, &at)).or(shape);

@@ -1,10 +1,11 @@
-//! What the readers of all items share: the errors of a run, and the keys of a mapping. Each key is
-//! asked for once; a key that no reader asked for is an error.
+//! What the readers of all items share: the errors of a run, and the keys of a mapping. A key that
+//! is not in the mapping's table is an error.
 
 use super::node::{At, Wrong};
 use super::text::{clipped, suggest};
 use crate::diagnostic::Diagnostic;
 use crate::document::Manifest;
+use crate::document::language;
 use crate::yaml::{Fault, Mapping, Place, ReadFault, SourceText};
 use std::cell::{Cell, RefCell};
 
@@ -92,23 +93,26 @@ pub(super) struct Context<'c> {
 pub(super) struct Keys<'t> {
     pub(super) at: At<'t>,
     mapping: &'t Mapping<'t>,
-    asked: RefCell<Vec<&'static str>>,
+    table: &'static language::Mapping,
 }
 
 impl<'t> Keys<'t> {
-    /// Takes the node as a mapping; `what` says, with its article, what it describes.
-    pub(super) fn open(errors: &Errors, at: &At<'t>, what: &str) -> Option<Self> {
-        let mapping = errors.need(at.mapping(what))?;
-        Some(Self { at: at.clone(), mapping, asked: RefCell::new(Vec::with_capacity(16)) })
+    /// Takes the node as a mapping with the keys of `table`.
+    pub(super) fn open(
+        errors: &Errors,
+        at: &At<'t>,
+        table: &'static language::Mapping,
+    ) -> Option<Self> {
+        let mapping = errors.need(at.mapping(table.what))?;
+        Some(Self { at: at.clone(), mapping, table })
     }
 
     /// Returns the value under `key`, if there is one.
     pub(super) fn get(&self, key: &'static str) -> Option<At<'t>> {
-        self.asked.borrow_mut().push(key);
         self.mapping.get(key).map(|entry| self.at.entry(entry))
     }
 
-    /// Returns whether there is `key`; it counts as asked for.
+    /// Returns whether there is `key`.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
@@ -127,10 +131,11 @@ impl<'t> Keys<'t> {
         self.at.wrong(format!("the key `{key}` is missing")).label(format!("has no `{key}`"))
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that are not in the table.
     pub(super) fn finish(self, errors: &Errors) {
-        let asked = self.asked.into_inner();
-        for entry in self.mapping.entries.iter().filter(|entry| !asked.contains(&&*entry.key)) {
+        let known = self.table.keys().map(|key| key.name);
+        let is_known = |name: &str| known.clone().any(|known| known == name);
+        for entry in self.mapping.entries.iter().filter(|entry| !is_known(&entry.key)) {
             let place = self.at.entry(entry).place().as_key();
             if entry.key == "judge" {
                 let left = entry.value.text().unwrap_or("the item");
@@ -139,7 +144,7 @@ impl<'t> Keys<'t> {
                 continue;
             }
             let wrong = Diagnostic::new(place, format!("unknown key `{}`", clipped(&entry.key)));
-            errors.add(suggest(wrong, &entry.key, asked.iter().copied(), "the keys here are"));
+            errors.add(suggest(wrong, &entry.key, known.clone(), "the keys here are"));
         }
     }
 }

@@ -164,23 +164,3 @@ fn archs(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Option<Ar
     }
     (!set.is_empty()).then(|| set.into_iter().collect())
 }
-
-/// Where the name is missing the head was not read; its keys are known all the same.
-pub(super) fn finish_head(keys: &Keys<'_>, read: bool) {
-    if !read {
-        for key in [
-            "doc",
-            "header",
-            "since",
-            "until",
-            "honoured_since",
-            "honoured_arch",
-            "arch",
-            "c",
-            "named_since",
-            "superseded_by",
-        ] {
-            keys.has(key);
-        }
-    }
-}

@@ -4,7 +4,7 @@ use super::context::{Errors, Keys};
 use super::node::At;
 use super::text::{clipped, suggest};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Architecture, Manifest, Release};
+use crate::document::{Architecture, Manifest, Release, language};
 use crate::yaml::{Place, Sources};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +15,7 @@ const MOST_ARCHITECTURES: usize = 32;
 /// Returns the manifest, without which nothing else can be understood, and where in its list each
 /// file stands.
 pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Place>)> {
-    let keys = Keys::open(errors, at, "a manifest")?;
+    let keys = Keys::open(errors, at, &language::MANIFEST)?;
     let releases = keys.need(errors, "releases").and_then(|at| releases(errors, &at));
     let architectures =
         keys.need(errors, "architectures").and_then(|at| architectures(errors, &at));
@@ -61,7 +61,7 @@ fn architectures(errors: &Errors, at: &At<'_>) -> Option<Vec<Architecture>> {
 }
 
 fn architecture(errors: &Errors, at: &At<'_>, name: &str) -> Option<Architecture> {
-    let keys = Keys::open(errors, at, "an architecture")?;
+    let keys = Keys::open(errors, at, &language::ARCHITECTURE)?;
     let doc = match keys.get("doc") {
         Some(doc) => errors.or(doc.text("a text that says what it is"), "").trim().to_owned(),
         None => {
@@ -69,9 +69,9 @@ fn architecture(errors: &Errors, at: &At<'_>, name: &str) -> Option<Architecture
             String::new()
         }
     };
-    let pointer = one_of(errors, &keys, "pointer", &[32, 64]);
-    let align_u64 = one_of(errors, &keys, "align_u64", &[4, 8]);
-    let max_atomic = one_of(errors, &keys, "max_atomic", &[8, 16, 32, 64]);
+    let pointer = one_of(errors, &keys, "pointer", &language::POINTERS);
+    let align_u64 = one_of(errors, &keys, "align_u64", &language::ALIGNMENTS);
+    let max_atomic = one_of(errors, &keys, "max_atomic", &language::ATOMICS);
     keys.finish(errors);
     Some(Architecture {
         name: name.to_owned(),

@@ -18,7 +18,7 @@ mod typerefs;
 mod types;
 
 use crate::diagnostic::Diagnostic;
-use crate::document::{Document, File, StructKind};
+use crate::document::{Document, File, StructKind, language};
 use crate::yaml::{self, SourceText, Sources, Tree};
 use context::{Context, Errors, Keys, listed};
 use head::{Outer, doc, optional_text};
@@ -62,7 +62,7 @@ fn tree<'s>(source: &'s SourceText, errors: &Errors) -> Option<Tree<'s>> {
 
 /// The sections whose items have their names in a mapping or in the item.
 fn file(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<File> {
-    let keys = Keys::open(context.errors, at, "a file's sections")?;
+    let keys = Keys::open(context.errors, at, &language::FILE)?;
     let doc = doc(context, &keys, false);
     let header = optional_text(context, &keys, "header").unwrap_or_else(|| {
         if !keys.has("header") {
@@ -74,7 +74,7 @@ fn file(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<File> {
     });
     let feature = keys
         .get("feature")
-        .and_then(|at| context.errors.need(at.choice("a feature", &[("io", "io")])))
+        .and_then(|at| context.errors.need(at.choice("a feature", &language::FEATURES)))
         .map(str::to_owned);
     let outer = Outer::file(context.manifest, &header);
     let file = File {

@@ -1,10 +1,12 @@
 //! Blocks and arguments.
 
 use super::context::{Context, Keys, listed};
-use super::head::{Outer, PLAIN, Rules, doc, finish_head, head, name};
+use super::head::{Outer, PLAIN, Rules, doc, head, name};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type};
 use crate::diagnostic::Diagnostic;
+use crate::document::language;
+use crate::document::structs::{ACCESSES, AccessName};
 use crate::document::{
     Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer,
 };
@@ -19,23 +21,6 @@ enum Holder {
     Member(FieldUse),
 }
 
-/// The accesses; those without a value need a writer.
-const ACCESSES: [(&str, AccessName); 7] = [
-    ("bits", AccessName::Alone(FieldUse::Access(Access::Bits))),
-    ("versioned", AccessName::Alone(FieldUse::Access(Access::Versioned))),
-    ("counter", AccessName::Alone(FieldUse::Access(Access::Counter))),
-    ("index", AccessName::Written(Access::Index)),
-    ("buffer", AccessName::Alone(FieldUse::Access(Access::Buffer))),
-    ("plain", AccessName::Written(Access::Plain)),
-    ("reserved", AccessName::Alone(FieldUse::Reserved)),
-];
-
-#[derive(Clone, Copy)]
-enum AccessName {
-    Alone(FieldUse),
-    Written(fn(Writer) -> Access),
-}
-
 pub(super) fn struct_(
     context: &Context<'_>,
     at: &At<'_>,
@@ -43,11 +28,11 @@ pub(super) fn struct_(
     kind: StructKind,
     outer: &Outer,
 ) -> Option<Struct> {
-    let (what, holder) = match kind {
-        StructKind::Block => ("a block", Holder::Block),
-        StructKind::Argument => ("an argument", Holder::Argument),
+    let (table, holder) = match kind {
+        StructKind::Block => (&language::BLOCK, Holder::Block),
+        StructKind::Argument => (&language::ARGUMENT, Holder::Argument),
     };
-    let keys = Keys::open(context.errors, at, what)?;
+    let keys = Keys::open(context.errors, at, table)?;
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let size = keys.get("size").map(|at| per_arch(context, &at, At::unsigned));
     if !keys.has("fields") {
@@ -61,7 +46,12 @@ pub(super) fn struct_(
 }
 
 fn field(context: &Context<'_>, at: &At<'_>, holder: Holder, outer: &Outer) -> Option<Field> {
-    let keys = Keys::open(context.errors, at, "a field")?;
+    let table = match holder {
+        Holder::Block => &language::BLOCK_FIELD,
+        Holder::Argument => &language::ARGUMENT_FIELD,
+        Holder::Member(_) => &language::MEMBER,
+    };
+    let keys = Keys::open(context.errors, at, table)?;
     let use_ = match holder {
         Holder::Block => access(context, &keys),
         Holder::Argument => direction(context, &keys),
@@ -75,7 +65,6 @@ fn field(context: &Context<'_>, at: &At<'_>, holder: Holder, outer: &Outer) -> O
     };
     let rules = Rules { silent: use_ == FieldUse::Reserved, ..PLAIN };
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, rules));
-    finish_head(&keys, head.is_some());
     let inner = head.as_ref().map_or_else(|| outer.clone(), Outer::of);
     let shape = match holder {
         Holder::Block => pointed_type(context, &keys, "type").map(Shape::Type),
@@ -212,7 +201,7 @@ fn snapshots(context: &Context<'_>, keys: &Keys<'_>) -> Vec<Snapshot> {
 }
 
 fn snapshot(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<Snapshot> {
-    let keys = Keys::open(context.errors, at, "a snapshot")?;
+    let keys = Keys::open(context.errors, at, &language::SNAPSHOT)?;
     let doc = doc(context, &keys, false);
     let counter = keys
         .need(context.errors, "counter")

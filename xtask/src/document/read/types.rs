@@ -1,9 +1,10 @@
 //! Types, constants, enumerations, words and encodings.
 
 use super::context::{Context, Keys, listed};
-use super::head::{Outer, PLAIN, Rules, doc, finish_head, group_head, head, name, optional_text};
+use super::head::{Outer, PLAIN, Rules, doc, group_head, head, name, optional_text};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type_per_arch};
+use crate::document::language;
 use crate::document::{
     BitField, Constant, Encoding, Enumeration, Radix, StringConstant, TypeAlias, Value, Variant,
     VariantField, VariantKind, Word,
@@ -16,7 +17,7 @@ pub(super) fn alias(
     name: &str,
     outer: &Outer,
 ) -> Option<TypeAlias> {
-    let keys = Keys::open(context.errors, at, "a type")?;
+    let keys = Keys::open(context.errors, at, &language::TYPE)?;
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let is = pointed_type_per_arch(context, &keys);
     let count = keys.get("count").map(|at| per_arch(context, &at, At::count));
@@ -25,23 +26,21 @@ pub(super) fn alias(
 }
 
 pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Option<Constant> {
-    let keys = Keys::open(context.errors, at, "a constant")?;
+    let keys = Keys::open(context.errors, at, &language::CONSTANT)?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let type_ = keys.need(context.errors, "type").and_then(|at| context.errors.need(at.type_ref()));
     let at = keys.need(context.errors, "value");
     let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
     let value = at.and_then(|at| per_arch(context, &at, At::integer));
-    finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(Constant { head: head?, type_: type_?, value: value?, radix })
 }
 
 pub(super) fn string(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Option<StringConstant> {
-    let keys = Keys::open(context.errors, at, "a string")?;
+    let keys = Keys::open(context.errors, at, &language::STRING)?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let at = keys.need(context.errors, "value");
     let value = at.and_then(|at| per_arch(context, &at, |at| at.ascii().map(str::to_owned)));
-    finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(StringConstant { head: head?, value: value? })
 }
@@ -52,7 +51,7 @@ pub(super) fn enumeration(
     name: &str,
     outer: &Outer,
 ) -> Option<Enumeration> {
-    let keys = Keys::open(context.errors, at, "an enumeration")?;
+    let keys = Keys::open(context.errors, at, &language::ENUMERATION)?;
     let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
@@ -73,19 +72,18 @@ pub(super) fn value(
     prefix: &str,
     outer: &Outer,
 ) -> Option<Value> {
-    let keys = Keys::open(context.errors, at, "a value with a name")?;
+    let keys = Keys::open(context.errors, at, &language::VALUE)?;
     let head = name(context, &keys)
         .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
     let at = keys.need(context.errors, "value");
     let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
     let value = at.and_then(|at| context.errors.need(at.integer()));
-    finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(Value { head: head?, value: value?, radix })
 }
 
 pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<Word> {
-    let keys = Keys::open(context.errors, at, "a word")?;
+    let keys = Keys::open(context.errors, at, &language::WORD)?;
     let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
@@ -99,14 +97,13 @@ pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer
 }
 
 fn bit_field(context: &Context<'_>, at: &At<'_>, prefix: &str, outer: &Outer) -> Option<BitField> {
-    let keys = Keys::open(context.errors, at, "a bit field")?;
+    let keys = Keys::open(context.errors, at, &language::BIT_FIELD)?;
     let head = name(context, &keys)
         .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
     let bits = keys.need(context.errors, "bits").and_then(|at| context.errors.need(at.bits()));
     let index_c = optional_text(context, &keys, "index_c");
     let inner = head.as_ref().map_or_else(|| outer.clone(), Outer::of);
     let values = listed(context, &keys, "values", |at| value(context, at, prefix, &inner));
-    finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(BitField { head: head?, bits: bits?, index_c, values })
 }
@@ -117,7 +114,7 @@ pub(super) fn encoding(
     name: &str,
     outer: &Outer,
 ) -> Option<Encoding> {
-    let keys = Keys::open(context.errors, at, "an encoding")?;
+    let keys = Keys::open(context.errors, at, &language::ENCODING)?;
     let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let tag = keys.need(context.errors, "tag").and_then(|at| context.errors.need(at.bits()));
@@ -130,10 +127,9 @@ pub(super) fn encoding(
 }
 
 fn variant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Option<Variant> {
-    let keys = Keys::open(context.errors, at, "a form of the encoding")?;
+    let keys = Keys::open(context.errors, at, &language::VARIANT)?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let kind = kind(context, &keys);
-    finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(Variant { head: head?, kind: kind? })
 }
@@ -162,7 +158,7 @@ fn kind(context: &Context<'_>, keys: &Keys<'_>) -> Option<VariantKind> {
 }
 
 fn variant_field(context: &Context<'_>, at: &At<'_>) -> Option<VariantField> {
-    let keys = Keys::open(context.errors, at, "a field of the form")?;
+    let keys = Keys::open(context.errors, at, &language::VARIANT_FIELD)?;
     let name = name(context, &keys);
     let doc = doc(context, &keys, false);
     let bits = keys.need(context.errors, "bits").and_then(|at| context.errors.need(at.bits()));
