@@ -2,7 +2,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=c");
-    let files = ["c/clock.c", "c/event.c", "c/grant.c", "c/hypercall.c"];
+    let files = ["c/clock.c", "c/event.c", "c/grant.c", "c/hypercall.c", "c/ring.c"];
     // Whatever cargo's profile: -O2 is what the comparison is about.
     cc::Build::new()
         .files(files)

@@ -14,7 +14,7 @@ use gungraun::{Callgrind, EntryPoint};
 use xen_hal::clock::Monotonic;
 use xen_hal::event::Port;
 use xen_hal::grant::{Access, Grant, GrantRef, LendError, Page};
-use xen_hal::platform::Tsc;
+use xen_hal::platform::{PAGE_SIZE, Tsc};
 use xen_hal_bench::clock::twin::{Line, twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
     twin_dispatch, twin_dispatch_all, twin_mask, twin_try_dispatch, twin_unmask, twin_unmask_all,
@@ -23,8 +23,15 @@ use xen_hal_bench::event::{self, Tally};
 use xen_hal_bench::fixture::{self, Domain};
 use xen_hal_bench::grant::twin::{twin_lend, twin_relend, twin_revoke, twin_round};
 use xen_hal_bench::grant::{self, twin};
-use xen_hal_bench::{clock, hypercall};
+use xen_hal_bench::ring::twin::{
+    Front, twin_copy, twin_pop_blk, twin_pop_net, twin_publish, twin_push_blk, twin_push_net,
+    twin_rearm,
+};
+use xen_hal_bench::ring::{Blk, Net, Ring};
+use xen_hal_bench::{clock, hypercall, ring};
 use xen_pac::base::Domid;
+use xen_pac::blkif::{BlkifRequest, BlkifResponse};
+use xen_pac::netif::{NetifTxRequest, NetifTxResponse};
 use xen_pac::shared_info::raw::VcpuTimeInfo;
 
 /// Counts only within the function of that name.
@@ -374,6 +381,164 @@ fn twins_round(table: *mut twin::Table) -> twin::Page {
     page
 }
 
+#[library_benchmark(config = only("ours_push_blk"))]
+#[bench::request(fixture::ring(0, 0, true))]
+fn ours_push_blk(mut ring: Ring<Blk>) -> Ring<Blk> {
+    black_box(ring::push_blk(black_box(&mut ring), black_box(&BlkifRequest::ZEROED))).unwrap();
+    ring
+}
+
+#[library_benchmark(config = only("twin_push_blk"))]
+#[bench::request(fixture::twin_ring::<Blk>(0, 0, true))]
+fn twins_push_blk(mut ring: Front) -> Front {
+    // SAFETY: the page stays for ever.
+    assert!(black_box(unsafe {
+        twin_push_blk(black_box(&raw mut ring), black_box(&BlkifRequest::ZEROED))
+    }));
+    ring
+}
+
+#[library_benchmark(config = only("ours_push_net"))]
+#[bench::request(fixture::ring(0, 0, true))]
+fn ours_push_net(mut ring: Ring<Net>) -> Ring<Net> {
+    black_box(ring::push_net(black_box(&mut ring), black_box(&NetifTxRequest::ZEROED))).unwrap();
+    ring
+}
+
+#[library_benchmark(config = only("twin_push_net"))]
+#[bench::request(fixture::twin_ring::<Net>(0, 0, true))]
+fn twins_push_net(mut ring: Front) -> Front {
+    // SAFETY: the page stays for ever.
+    assert!(black_box(unsafe {
+        twin_push_net(black_box(&raw mut ring), black_box(&NetifTxRequest::ZEROED))
+    }));
+    ring
+}
+
+#[library_benchmark(config = only("ours_publish"))]
+#[bench::quiet(fixture::ring(0, 1, false))]
+#[bench::notify(fixture::ring(0, 1, true))]
+fn ours_publish(mut ring: Ring<Net>) -> Ring<Net> {
+    ring.push(&NetifTxRequest::ZEROED).unwrap();
+    black_box(ring::publish(black_box(&mut ring)));
+    ring
+}
+
+#[library_benchmark(config = only("twin_publish"))]
+#[bench::quiet(fixture::twin_ring::<Net>(0, 1, false))]
+#[bench::notify(fixture::twin_ring::<Net>(0, 1, true))]
+fn twins_publish(mut ring: Front) -> Front {
+    ring.pushed += 1;
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_publish(black_box(&raw mut ring)) });
+    ring
+}
+
+/// The same after a response was popped, when the next one is known to be there.
+fn known(mut ring: Ring<Net>) -> Ring<Net> {
+    ring.pop().unwrap();
+    ring
+}
+
+fn twin_known(mut ring: Front) -> Front {
+    (ring.known, ring.taken) = (2, 1);
+    ring
+}
+
+#[library_benchmark(config = only("ours_pop_blk"))]
+#[bench::response(fixture::ring(1, 0, true))]
+fn ours_pop_blk(mut ring: Ring<Blk>) -> (Ring<Blk>, BlkifResponse) {
+    let mut response = BlkifResponse::ZEROED;
+    black_box(ring::pop_blk(black_box(&mut ring), black_box(&mut response)));
+    (ring, response)
+}
+
+#[library_benchmark(config = only("twin_pop_blk"))]
+#[bench::response(fixture::twin_ring::<Blk>(1, 0, true))]
+fn twins_pop_blk(mut ring: Front) -> (Front, BlkifResponse) {
+    let mut response = BlkifResponse::ZEROED;
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_pop_blk(black_box(&raw mut ring), black_box(&raw mut response)) });
+    (ring, response)
+}
+
+#[library_benchmark(config = only("ours_pop_net"))]
+#[bench::response(fixture::ring(1, 0, true))]
+#[bench::known(known(fixture::ring(2, 0, true)))]
+#[bench::empty(fixture::ring(0, 1, true))]
+fn ours_pop_net(mut ring: Ring<Net>) -> (Ring<Net>, NetifTxResponse) {
+    let mut response = NetifTxResponse::ZEROED;
+    black_box(ring::pop_net(black_box(&mut ring), black_box(&mut response)));
+    (ring, response)
+}
+
+#[library_benchmark(config = only("twin_pop_net"))]
+#[bench::response(fixture::twin_ring::<Net>(1, 0, true))]
+#[bench::known(twin_known(fixture::twin_ring::<Net>(2, 0, true)))]
+#[bench::empty(fixture::twin_ring::<Net>(0, 1, true))]
+fn twins_pop_net(mut ring: Front) -> (Front, NetifTxResponse) {
+    let mut response = NetifTxResponse::ZEROED;
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_pop_net(black_box(&raw mut ring), black_box(&raw mut response)) });
+    (ring, response)
+}
+
+#[library_benchmark(config = only("ours_rearm"))]
+#[bench::sleep(fixture::ring(0, 1, true))]
+#[bench::stay(fixture::ring(1, 0, true))]
+fn ours_rearm(mut ring: Ring<Net>) -> Ring<Net> {
+    black_box(ring::rearm(black_box(&mut ring)));
+    ring
+}
+
+#[library_benchmark(config = only("twin_rearm"))]
+#[bench::sleep(fixture::twin_ring::<Net>(0, 1, true))]
+#[bench::stay(fixture::twin_ring::<Net>(1, 0, true))]
+fn twins_rearm(mut ring: Front) -> Front {
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_rearm(black_box(&raw mut ring)) });
+    ring
+}
+
+type Bytes = Box<PageBytes>;
+
+#[repr(align(4096))]
+struct PageBytes([u8; PAGE_SIZE]);
+
+fn bytes() -> Bytes {
+    Box::new(PageBytes([7; PAGE_SIZE]))
+}
+
+#[library_benchmark(config = only("ours_copy_in"))]
+#[bench::page((fixture::page(1), bytes()))]
+fn ours_copy_in((page, from): (Page, Bytes)) -> (Page, Bytes) {
+    black_box(ring::copy_in(black_box(&page), black_box(&from.0))).unwrap();
+    (page, from)
+}
+
+#[library_benchmark(config = only("twin_copy"))]
+#[bench::page((bytes(), bytes()))]
+fn twins_copy_in((mut to, from): (Bytes, Bytes)) -> (Bytes, Bytes) {
+    // SAFETY: neither overlaps the other.
+    unsafe { twin_copy(black_box(to.0.as_mut_ptr()), black_box(from.0.as_ptr()), PAGE_SIZE) };
+    (to, from)
+}
+
+#[library_benchmark(config = only("ours_copy_out"))]
+#[bench::page((fixture::page(1), bytes()))]
+fn ours_copy_out((page, mut into): (Page, Bytes)) -> (Page, Bytes) {
+    black_box(ring::copy_out(black_box(&page), black_box(&mut into.0))).unwrap();
+    (page, into)
+}
+
+#[library_benchmark(config = only("twin_copy"))]
+#[bench::page((bytes(), bytes()))]
+fn twins_copy_out((mut to, from): (Bytes, Bytes)) -> (Bytes, Bytes) {
+    // SAFETY: as above.
+    unsafe { twin_copy(black_box(to.0.as_mut_ptr()), black_box(from.0.as_ptr()), PAGE_SIZE) };
+    (to, from)
+}
+
 library_benchmark_group!(
     name = clocks,
     benchmarks = [ours_scale, twins_scale, ours_now, twins_now, ours_monotonic, twins_monotonic]
@@ -408,4 +573,26 @@ library_benchmark_group!(
     ]
 );
 
-main!(library_benchmark_groups = [clocks, masks, dispatch, grants]);
+library_benchmark_group!(
+    name = rings,
+    benchmarks = [
+        ours_push_blk,
+        twins_push_blk,
+        ours_push_net,
+        twins_push_net,
+        ours_publish,
+        twins_publish,
+        ours_pop_blk,
+        twins_pop_blk,
+        ours_pop_net,
+        twins_pop_net,
+        ours_rearm,
+        twins_rearm,
+        ours_copy_in,
+        twins_copy_in,
+        ours_copy_out,
+        twins_copy_out
+    ]
+);
+
+main!(library_benchmark_groups = [clocks, masks, dispatch, grants, rings]);

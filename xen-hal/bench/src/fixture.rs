@@ -1,15 +1,21 @@
 //! Memory to measure and test in: both sides of a comparison get the same.
 
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use xen_hal::event::{Port, PortSet, ScanCursor, TwoLevel};
-use xen_hal::grant::{GrantRefAllocator, GrantTable, Page, PageMemory};
+use xen_hal::grant::{Access, GrantRefAllocator, GrantTable, Page, PageMemory};
 use xen_hal::platform::{AddressSpace, Frame};
+use xen_hal::ring::Protocol;
+use xen_pac::access::Data;
+use xen_pac::base::Domid;
 use xen_pac::grant_table::raw as grant_raw;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, raw};
 
 use crate::grant::{Table, twin};
+use crate::ring::Ring;
+use crate::ring::twin::Front;
 
 /// One page, zeroed.
 #[repr(align(4096))]
@@ -149,6 +155,33 @@ impl Domain {
             words(SharedInfo::evtchn_mask),
         )
     }
+}
+
+/// Offsets of indices in a ring's page, which the backend writes.
+const REQ_EVENT: usize = 4;
+const RSP_PROD: usize = 8;
+
+/// A ring with requests that the backend has answered, and with others that it has not. The backend
+/// asks to be notified of the next request, or of a later one.
+#[must_use]
+pub fn ring<P: Protocol>(answered: u32, open: u32, notify: bool) -> Ring<P> {
+    let grant = table(entries(1)).lend(page(1), Domid(0), Access::ReadWrite).expect("a free entry");
+    let mut ring = Ring::new(grant);
+    (0..answered + open).for_each(|_| ring.push(&P::Request::ZEROED).expect("a free entry"));
+    let _ = ring.publish();
+    let next = answered + open + if notify { 1 } else { 1000 };
+    for (offset, index) in [(REQ_EVENT, next), (RSP_PROD, answered)] {
+        ring.memory().bytes().store(offset, index).expect("an offset in the page");
+    }
+    ring
+}
+
+/// The same for C.
+#[must_use]
+pub fn twin_ring<P: Protocol>(answered: u32, open: u32, notify: bool) -> Front {
+    let ring = ManuallyDrop::new(ring::<P>(answered, open, notify));
+    let (shared, pushed) = (ring.memory().bytes().as_ptr().as_ptr(), answered + open);
+    Front { shared, pushed, published: pushed, known: 0, taken: 0 }
 }
 
 struct FrameOf(u64);

@@ -10,3 +10,4 @@ pub mod event;
 pub mod fixture;
 pub mod grant;
 pub mod hypercall;
+pub mod ring;

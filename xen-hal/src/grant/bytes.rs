@@ -2,10 +2,13 @@
 //!
 //! All code that dereferences such memory is in this file.
 
+use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
+
+use xen_pac::access::IS_SIMULATED;
 
 use super::GrantError;
 use crate::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
@@ -51,10 +54,9 @@ impl fmt::Debug for PageMemory {
 /// Copy what the other domain wrote once, check the copy, then use the copy. A second read may
 /// return something else.
 ///
-/// A copy consists of relaxed accesses, one for each word where alignment permits, so it is not
-/// ordered with other accesses. To order it, both sides use an atomic in the page, such as a ring
-/// index: [`store`](Self::store) it after writing the data, and [`load`](Self::load) it before
-/// reading the data.
+/// A copy is neither atomic nor ordered with other accesses. To order it, both sides use an atomic
+/// in the page, such as a ring index: [`store`](Self::store) it after writing the data, and
+/// [`load`](Self::load) it before reading the data.
 ///
 /// `Bytes` is `Send` but not `Sync`. Within one program, accesses of different widths to the same
 /// bytes must not race, so only one thread at a time may use it. To share a page between vCPUs, put
@@ -79,13 +81,47 @@ impl Bytes {
     /// # Errors
     ///
     /// [`GrantError::OutOfBounds`]; nothing was copied.
+    #[inline]
     pub fn copy_to(&self, offset: usize, into: &mut [u8]) -> Result<(), GrantError> {
         check(offset, into.len())?;
-        let mut at = offset;
-        let (head, rest) = into.split_at_mut(unaligned(offset).min(into.len()));
+        if is_long(into.len()) {
+            // SAFETY: the bytes were checked to be within the page, and no slice overlaps it.
+            unsafe { copy(into.as_mut_ptr(), self.at(offset), into.len()) };
+        } else {
+            // SAFETY: the bytes were checked to be within the page.
+            unsafe { self.load_words(offset, into) };
+        }
+        Ok(())
+    }
+
+    /// Writes `from` to the bytes that start at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError::OutOfBounds`]; nothing was copied.
+    #[inline]
+    pub fn copy_from(&self, offset: usize, from: &[u8]) -> Result<(), GrantError> {
+        check(offset, from.len())?;
+        if is_long(from.len()) {
+            // SAFETY: as in `copy_to`.
+            unsafe { copy(self.at(offset), from.as_ptr(), from.len()) };
+        } else {
+            // SAFETY: as in `copy_to`.
+            unsafe { self.store_words(offset, from) };
+        }
+        Ok(())
+    }
+
+    /// Copies bytes out by relaxed accesses, one for each word where alignment permits.
+    ///
+    /// # Safety
+    ///
+    /// The bytes are within the page.
+    unsafe fn load_words(&self, mut at: usize, into: &mut [u8]) {
+        let (head, rest) = into.split_at_mut(unaligned(at).min(into.len()));
         let mut words = rest.chunks_exact_mut(WORD);
         for byte in head {
-            // SAFETY: as many bytes as `into` has were checked to be within the page.
+            // SAFETY: as many bytes as `into` has are within the page.
             *byte = unsafe { self.cell::<u8>(at) }.load(Ordering::Relaxed);
             at += 1;
         }
@@ -100,22 +136,19 @@ impl Bytes {
             *byte = unsafe { self.cell::<u8>(at) }.load(Ordering::Relaxed);
             at += 1;
         }
-        Ok(())
     }
 
-    /// Writes `from` to the bytes that start at `offset`.
+    /// Copies bytes in, as [`load_words`](Self::load_words) copies them out.
     ///
-    /// # Errors
+    /// # Safety
     ///
-    /// [`GrantError::OutOfBounds`]; nothing was copied.
-    pub fn copy_from(&self, offset: usize, from: &[u8]) -> Result<(), GrantError> {
-        check(offset, from.len())?;
-        let mut at = offset;
-        let (head, rest) = from.split_at(unaligned(offset).min(from.len()));
+    /// The bytes are within the page.
+    unsafe fn store_words(&self, mut at: usize, from: &[u8]) {
+        let (head, rest) = from.split_at(unaligned(at).min(from.len()));
         let words = rest.chunks_exact(WORD);
         let tail = words.remainder();
         for byte in head {
-            // SAFETY: as many bytes as `from` has were checked to be within the page.
+            // SAFETY: as many bytes as `from` has are within the page.
             unsafe { self.cell::<u8>(at) }.store(*byte, Ordering::Relaxed);
             at += 1;
         }
@@ -130,7 +163,6 @@ impl Bytes {
             unsafe { self.cell::<u8>(at) }.store(*byte, Ordering::Relaxed);
             at += 1;
         }
-        Ok(())
     }
 
     /// Loads the integer at `offset` in one access, with acquire ordering: afterwards, this program
@@ -184,9 +216,16 @@ impl Bytes {
 
     /// Returns the page's address, for register handles of `xen_pac` and for other code that
     /// handles shared memory. The address is valid as long as this value exists.
+    #[inline]
     #[must_use]
     pub const fn as_ptr(&self) -> NonNull<PageMemory> {
         self.0
+    }
+
+    /// Returns the address of the byte at `offset`, which is at most the page's size.
+    #[inline(always)]
+    const fn at(&self, offset: usize) -> *mut u8 {
+        self.0.as_ptr().cast::<u8>().wrapping_add(offset)
     }
 
     #[inline(always)]
@@ -284,6 +323,36 @@ const fn unaligned(offset: usize) -> usize {
     offset.wrapping_neg() % WORD
 }
 
+/// True if `memcpy` copies that many bytes in fewer instructions than a loop over words. Its
+/// accesses are not atomic, so it must not race with a thread of this program.
+#[inline(always)]
+const fn is_long(count: usize) -> bool {
+    !IS_SIMULATED && count >= 16 * WORD
+}
+
+/// Calls `memcpy`, which every program without `std` has to link.
+///
+/// The compiler does not learn which function it calls. For a copy that it understands, it could
+/// read the source again in place of the copy, and a hostile peer would have changed it.
+///
+/// # Safety
+///
+/// As for `memcpy`, except that another domain may write to the memory.
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "the assembly is a comment")]
+#[inline(always)]
+unsafe fn copy(to: *mut u8, from: *const u8, count: usize) {
+    type Copy = unsafe extern "C" fn(*mut u8, *const u8, usize) -> *mut u8;
+    unsafe extern "C" {
+        fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8;
+    }
+    let mut hidden: Copy = memcpy;
+    // SAFETY: the assembly is a comment, so the register keeps its value.
+    unsafe { asm!("/* {} */", inout(reg) hidden, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: the function is `memcpy`, and the caller's obligations are its own.
+    unsafe { hidden(to, from, count) };
+}
+
+#[inline(always)]
 fn check(offset: usize, count: usize) -> Result<(), GrantError> {
     if offset <= PAGE_SIZE && count <= PAGE_SIZE - offset {
         Ok(())

@@ -6,9 +6,9 @@
 //!   and `net`).
 //! - [`Wait`] decides how, and how long, a driver waits for its peer.
 //!
-//! [`RingIndex`](xen_pac::access::RingIndex) does all index arithmetic. A peer may write any value
-//! to any index at any time: an index is loaded once and clamped before it is used, and every loop
-//! inside these methods is bounded.
+//! A peer may write any value to any index at any time: an index is loaded once and clamped before
+//! it is used, by [`RingIndex`](xen_pac::access::RingIndex) or to the number of requests, and every
+//! loop inside these methods is bounded.
 
 mod bytes;
 #[cfg(any(feature = "blk", feature = "net"))]

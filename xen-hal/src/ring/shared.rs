@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 
-use xen_pac::access::{Data, RingIndex};
+use xen_pac::access::{Data, IS_SIMULATED, RingIndex};
 use xen_pac::ring::{Sring, raw};
 
 use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
@@ -39,6 +39,7 @@ pub unsafe trait RingPage {
 
 // SAFETY: a grant owns its page, and only a revocation, which consumes the grant, returns it.
 unsafe impl RingPage for Grant<'_> {
+    #[inline]
     fn page(&self) -> NonNull<PageMemory> {
         self.bytes().as_ptr()
     }
@@ -57,7 +58,11 @@ impl<P: Protocol> Entries<P> {
     const SIZE: usize = {
         let (request, response) = (size_of::<P::Request>(), size_of::<P::Response>());
         assert!(request % 4 == 0 && response % 4 == 0, "an entry consists of words of 32 bits");
-        if request > response { request } else { response }
+        let size = if request > response { request } else { response };
+        let (request, response) = (align_of::<P::Request>(), align_of::<P::Response>());
+        assert!(size % request == 0 && size % response == 0, "C's union has no padding");
+        assert!(size_of::<raw::Sring>() % request == 0 && size_of::<raw::Sring>() % response == 0);
+        size
     };
 
     /// The number of entries that fit, rounded down to a power of two.
@@ -105,10 +110,17 @@ impl<P: Protocol> Entries<P> {
         unsafe { value.assume_init() }
     }
 
-    /// Copies an entry in.
+    /// Copies an entry in. Unless the peer is a thread of this program, a volatile access suffices,
+    /// which the compiler splits into accesses as wide as the processor has.
     #[inline(always)]
     fn store<T: Data>(page: NonNull<PageMemory>, index: u32, value: &T) {
         let (place, from) = (Self::entry(page, index), core::ptr::from_ref(value).cast::<u8>());
+        if !IS_SIMULATED {
+            // SAFETY: a `T` is no larger than an entry, which `SIZE` aligns for it, and `RingPage`
+            // guarantees that the page is valid.
+            unsafe { place.cast::<T>().write_volatile(*value) };
+            return;
+        }
         for offset in (0..size_of::<T>()).step_by(Self::WORD) {
             let from = from.wrapping_add(offset);
             if Self::WORD == size_of::<usize>() {
@@ -322,26 +334,32 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     #[inline]
     #[must_use = "if true, responses are already there, and no event announces them"]
     pub fn rearm(&mut self) -> bool {
-        if self.taken != self.known || self.look() {
-            return true;
+        if self.taken == self.known && !self.look() {
+            let indices = Entries::<P>::indices(self.memory.page());
+            indices.rsp_event().publish(self.taken.wrapping_add(1));
+            // The backend stores its producer index, then reads the event index.
+            fence(Ordering::SeqCst);
+            if !self.look() {
+                return false;
+            }
         }
-        let indices = Entries::<P>::indices(self.memory.page());
-        indices.rsp_event().publish(self.taken.wrapping_add(1));
-        // The backend stores its producer index, then reads the event index.
-        fence(Ordering::SeqCst);
-        self.look()
+        true
     }
 
     /// Reads the number of responses, at most one for each published request. Returns whether there
-    /// is one.
+    /// is one. All known responses were taken.
     #[inline]
     fn look(&mut self) -> bool {
         let produced = Entries::<P>::indices(self.memory.page()).rsp_prod().load();
-        let there = RingIndex::clamped(Self::ENTRIES, produced, self.taken).used();
-        let most = RingIndex::clamped(Self::ENTRIES, self.published, self.taken).used();
+        let there = produced.wrapping_sub(self.taken);
+        // These are the frontend's own indices, which are at most `ENTRIES` apart.
+        let most = self.published.wrapping_sub(self.taken);
         let count = if there < most { there } else { most };
-        self.known = self.taken.wrapping_add(count as u32);
-        count > 0
+        if count == 0 {
+            return false;
+        }
+        self.known = self.taken.wrapping_add(count);
+        true
     }
 }
 

@@ -34,6 +34,10 @@ pub fn before() {
     }
 }
 
+/// True if the other side is a thread of this process. Then shared memory must be accessed by
+/// atomics only, with [`before`] before each access.
+pub const IS_SIMULATED: bool = cfg!(any(miri, orderings, feature = "simulated"));
+
 /// A `T` in memory that the other side may change at any moment.
 ///
 /// Invariant: for all of `'a`, the pointer is aligned and valid for reads and writes of a `T`, and

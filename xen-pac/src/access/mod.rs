@@ -52,9 +52,9 @@ use core::sync::atomic;
 
 pub use self::data::{Data, Handle};
 pub use self::error::{DecodeError, FieldError, OutOfBounds, RingError};
-pub use self::location::before;
 #[cfg(feature = "simulated")]
 pub use self::location::before_each;
+pub use self::location::{IS_SIMULATED, before};
 pub use self::register::{Bits, ReadOnly, ReadWrite};
 pub use self::ring::{Buffer, OwnIndex, PeerIndex, RingIndex};
 pub use self::word::{AtomicWord, Word};

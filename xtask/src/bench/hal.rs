@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::tools;
 
+/// The paths that may need 5 % more instructions than C: they check what `memcpy` does not.
+const COPIES: &str = "copy";
+
 /// Runs the benchmarks of `xen-hal/bench` and shows both sides' counts in a table.
 ///
 /// # Errors
@@ -51,7 +54,8 @@ fn table(printed: &str) -> Result<String, String> {
         // Writing to a string cannot fail.
         let _ = writeln!(table, "| {name} | {ours} | {theirs} | {ratio:.2} |");
         pairs += 1;
-        if ours > theirs {
+        let surplus = if name.starts_with(COPIES) { theirs / 20 } else { 0 };
+        if *ours > theirs + surplus {
             worse.push(name.as_str());
         }
     }
@@ -96,32 +100,34 @@ fn counts(printed: &str) -> BTreeMap<(&'static str, String), u64> {
 mod tests {
     use super::table;
 
-    fn printed(ours: u64) -> String {
+    fn printed(path: &str, ours: u64) -> String {
         format!(
-            "counts::masks::ours_mask quiet:(domain(false, false))\n  Instructions:      \
+            "counts::masks::ours_{path} quiet:(domain(false, false))\n  Instructions:      \
              {ours}|9   (x)\n  L1 Hits: 3|N/A\n\
-             counts::masks::twins_mask quiet:(domain(false, false))\n  Instructions:      10|N/A   \
-             (x)\n"
+             counts::masks::twins_{path} quiet:(domain(false, false))\n  Instructions:      \
+             100|N/A   (x)\n"
         )
     }
 
     #[test]
     fn both_sides_are_found() {
-        assert!(table(&printed(8)).unwrap().contains("| mask, quiet | 8 | 10 | 0.80 |"));
+        assert!(table(&printed("mask", 80)).unwrap().contains("| mask, quiet | 80 | 100 | 0.80 |"));
     }
 
     #[test]
     fn one_instruction_more_is_too_many() {
-        assert!(table(&printed(10)).is_ok());
-        assert!(
-            table(&printed(11)).unwrap_err().ends_with("more instructions than in C: mask, quiet")
-        );
+        for (path, most) in [("mask", 100), ("copy_in", 105)] {
+            assert!(table(&printed(path, most)).is_ok());
+            let why = table(&printed(path, most + 1)).unwrap_err();
+            assert!(why.ends_with(&format!("more instructions than in C: {path}, quiet")), "{why}");
+        }
     }
 
     #[test]
     fn half_a_pair_is_none() {
         assert!(table("").is_err());
-        let lonely: String = printed(8).lines().take(2).map(|line| format!("{line}\n")).collect();
+        let lonely: String =
+            printed("mask", 80).lines().take(2).map(|line| format!("{line}\n")).collect();
         assert!(table(&lonely).is_err());
     }
 }

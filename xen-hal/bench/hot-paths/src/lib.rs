@@ -16,7 +16,9 @@ use xen_hal::platform::Tsc as Ticks;
 use xen_hal::platform::VcpuId;
 #[cfg(target_arch = "aarch64")]
 use xen_hal::platform::VirtualCounter as Ticks;
+use xen_hal::ring::{FrontRing, Protocol};
 use xen_pac::base::Domid;
+use xen_pac::blkif::{BlkifRequest, BlkifResponse};
 use xen_pac::shared_info::VcpuInfo;
 
 #[panic_handler]
@@ -118,6 +120,46 @@ pub fn hot_lend<'t>(
 #[unsafe(no_mangle)]
 pub fn hot_revoke(grant: Grant<'_>) -> Option<Page> {
     grant.revoke().ok().map(|(_, page)| page)
+}
+
+/// The entries of a disk's ring.
+pub enum Blk {}
+
+impl Protocol for Blk {
+    type Request = BlkifRequest;
+    type Response = BlkifResponse;
+}
+
+type Ring<'t> = FrontRing<Grant<'t>, Blk>;
+
+#[unsafe(no_mangle)]
+pub fn hot_push(ring: &mut Ring<'_>, request: &BlkifRequest) -> bool {
+    ring.push(request).is_ok()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_publish(ring: &mut Ring<'_>) -> bool {
+    ring.publish()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_pop(ring: &mut Ring<'_>) -> Option<BlkifResponse> {
+    ring.pop()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_rearm(ring: &mut Ring<'_>) -> bool {
+    ring.rearm()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_copy_in(page: &Page, from: &[u8]) -> bool {
+    page.copy_from(0, from).is_ok()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_copy_out(page: &Page, into: &mut [u8]) -> bool {
+    page.copy_to(0, into).is_ok()
 }
 
 /// What none of the above does.
