@@ -72,6 +72,10 @@ pub(super) fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(),
     line!(t, "of a kind that takes another command:", answer);
     let answer = add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, u64::MAX);
     line!(t, "at a frame that cannot be:", answer);
+    // Every number of 32 bits is a frame that can be. The page returns to its place.
+    if answer.is_ok() {
+        add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, frame(machine, AT_FIRST)?.0)?;
+    }
     line!(t, "grant table page 4096:", add(machine, Domid::SELF, MapSpace::GRANT_TABLE, 4096, at));
     let answer = add(machine, Domid::SELF, MapSpace::GMFN, NO_FRAME, at);
     line!(t, "own page that is no memory:", answer);

@@ -28,23 +28,37 @@ const fn platform(name: &'static str) -> Platform {
 }
 
 const X86_DOM0: Platform = platform("x86_64-dom0-4.17");
-const PLATFORMS: [Platform; 6] = [
+const PLATFORMS: [Platform; 11] = [
     X86_DOM0,
     platform("x86_64-vmx-4.17"),
     platform("x86_64-dom0-4.20"),
     platform("x86_64-domu-4.17"),
     platform("x86_64-domu-4.20"),
     platform("aarch64-dom0less-4.17"),
+    platform("x86-dom0-4.17"),
+    platform("x86-vmx-4.17"),
+    platform("x86-dom0-4.20"),
+    platform("x86-domu-4.17"),
+    platform("x86-domu-4.20"),
 ];
 
-/// Lines that the simulator cannot print, by the platform's and the scenario's name and the start
-/// of the line, and why. An entry that is not needed is an error.
-const LEFT_OUT: [(&str, &str, &str, &str); 5] = [
+/// The start of the names of the platforms of 32-bit x86. The simulator runs their scenarios as
+/// 64-bit code, with the profiles of x86_64.
+const X86: &str = "x86-";
+
+/// Lines that the simulator cannot print, by the start of the platform's name, the scenario's name
+/// and the start of the line, and why. An entry that is not needed is an error.
+const LEFT_OUT: [(&str, &str, &str, &str); 10] = [
     ("x86_64-vmx-4.17", "hvm-params", "X87_FIP_WIDTH read", "it depends on the processor"),
+    ("x86-vmx-4.17", "hvm-params", "X87_FIP_WIDTH read", "the same"),
     ("aarch64-dom0less-4.17", "arm-shared", "vCPU 1 has a block", "the page has the host's layout"),
     ("aarch64-dom0less-4.17", "arm-hvm", "9 read", "the host's architecture names parameter 9"),
     ("aarch64-dom0less-4.17", "arm-hvm", "VIRIDIAN read", "the same"),
     ("aarch64-dom0less-4.17", "arm-limits", "pages: has", "a domain here has at most 1024 pages"),
+    (X86, "memory", "pages more than at first", "no number of 32 bits is a frame that cannot be"),
+    (X86, "shared-info", "at a frame that cannot be", "the same"),
+    (X86, "sched", "a third", "Xen returns the lower 32 bits of an error"),
+    (X86, "version", "virtual start", "Xen answers by the width of the domain"),
 ];
 
 /// Scenarios that the simulator cannot run, and why.
@@ -69,7 +83,9 @@ fn recorded(on: &Platform, name: &str) -> Option<Vec<String>> {
 fn comparable(on: &Platform, name: &str, lines: Vec<String>) -> Vec<String> {
     let is_left_out = |line: &String| {
         let mut entries = LEFT_OUT.iter();
-        entries.any(|(at, of, start, _)| *at == on.name && *of == name && line.starts_with(start))
+        entries.any(|(at, of, start, _)| {
+            on.name.starts_with(at) && *of == name && line.starts_with(start)
+        })
     };
     lines.into_iter().filter(|line| !is_left_out(line)).collect()
 }
@@ -103,7 +119,8 @@ fn compare(
 
 #[test]
 fn every_scenario_prints_what_was_recorded_on_real_xen() {
-    for (on, expected) in PLATFORMS.iter().zip([21, 21, 21, 21, 21, 19]) {
+    for on in &PLATFORMS {
+        let expected = if on.name.starts_with("aarch64") { 19 } else { 21 };
         let results = SCENARIOS.iter().map(|of| compare(on, of.name, 1, FaultRates::new()));
         let (compared, differences): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
         let differences: Vec<_> = differences.into_iter().filter_map(Result::err).collect();
@@ -117,7 +134,7 @@ fn every_scenario_prints_what_was_recorded_on_real_xen() {
 #[test]
 fn no_seed_makes_a_difference() {
     let often = FaultRates { preempt_accesses: 4, clock_updates: 3, ..FaultRates::new() };
-    for on in &PLATFORMS {
+    for on in PLATFORMS.iter().filter(|on| !on.name.starts_with(X86)) {
         let seeds = if on.name == X86_DOM0.name { 2..10 } else { 2..4 };
         for scenario in SCENARIOS {
             for seed in seeds.clone() {
@@ -134,7 +151,8 @@ fn every_exception_is_needed_and_the_comparison_notices_a_difference() {
     assert_eq!(compare(&X86_DOM0, "version", 1, FaultRates::new()), Ok(1));
     let version = printed(&X86_DOM0, "version", 1, FaultRates::new());
     assert_ne!(Some(version), recorded(&X86_DOM0, "console"));
-    let platform = |name: &str| PLATFORMS.iter().find(|on| on.name == name).expect("a platform");
+    let platform =
+        |name: &str| PLATFORMS.iter().find(|on| on.name.starts_with(name)).expect("a platform");
     for (name, scenario, start, _) in LEFT_OUT {
         let of = |lines: Vec<String>| lines.into_iter().find(|line| line.starts_with(start));
         let on = platform(name);
