@@ -227,6 +227,7 @@ pub const PROGRAMS: &[Program] = &[
     program("vcpus", Place::Everywhere, "Makes two vCPUs interrupt each other"),
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
     soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
+    program("faults", Place::Everywhere, "Makes hypercalls fail, and checks that nothing is left"),
     program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
     program(C_KERNEL, Place::Wide, "Two tasks of a kernel in C, with a tick and an event"),
     Program {
