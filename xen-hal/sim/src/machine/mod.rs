@@ -55,7 +55,8 @@ pub struct Report {
     /// - mappings of grants;
     /// - entries of its grant table that grant a page;
     /// - grants that a peer has mapped;
-    /// - pages that the domain returned to Xen.
+    /// - pages that the domain returned to Xen. A page that mapping the shared page or the grant
+    ///   table has replaced is not one of them.
     ///
     /// Also lists grants whose entry or page the domain changed while a peer had them mapped. If a
     /// domain ended before its first program returned, only these are listed.
@@ -129,14 +130,9 @@ impl Machine {
         let machine = thread::Builder::new().name(name).spawn(move || {
             // Stops the watcher when it is dropped, also after a panic.
             let _running = running;
-            let result = run_here(state);
+            let result = run_here(state, leaks_fail);
             vcpu::end_of_machine();
-            match result {
-                Ok(Report { leaks, .. }) if leaks_fail && !leaks.is_empty() => {
-                    Err(Failure { seed, kind: FailureKind::Leaked(leaks), last_events: Vec::new() })
-                }
-                result => result,
-            }
+            result
         });
         if machine.is_ok() && ended.recv_timeout(time_limit()) == Err(RecvTimeoutError::Timeout) {
             stop_at_limit(seed);
@@ -169,13 +165,16 @@ fn stop_at_limit(seed: u64) -> ! {
     process::abort()
 }
 
-fn run_here(state: State) -> Result<Report, Failure> {
+fn run_here(state: State, leaks_fail: bool) -> Result<Report, Failure> {
     let scheduler = Rc::new(Scheduler::new(state));
     scheduler.run(vcpu::run);
     let mut state = scheduler.state();
-    let result = match state.over.take() {
+    let report = report(&state);
+    let leaked = || FailureKind::Leaked(report.leaks.clone());
+    let leaked = (leaks_fail && !report.leaks.is_empty()).then(leaked);
+    let result = match state.over.take().or(leaked) {
         Some(kind) => Err(Failure { seed: state.seed, kind, last_events: state.last_events() }),
-        None => Ok(report(&state)),
+        None => Ok(report),
     };
     // Drops the programs of vCPUs that were never brought up.
     let vcpus = state.domains.iter_mut().flat_map(|domain| &mut domain.vcpus);

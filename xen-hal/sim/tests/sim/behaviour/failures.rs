@@ -1,6 +1,9 @@
 //! How a machine says that it could not go on: each time with the seed by which it can be seen
 //! again.
 
+use std::mem;
+
+use xen_hal::platform::Frame;
 use xen_pac::hvm::command;
 
 use crate::support::prelude::*;
@@ -158,6 +161,8 @@ fn what_a_program_could_have_given_back_is_a_leak() {
     let failure = run(true, true).expect_err("leaks fail");
     let text = format!("domain 1 leaks {} (seed {SEED})", expected.join(", "));
     assert_eq!(failure.to_string(), text);
+    let last = failure.last_events.last().expect("the vCPU's events");
+    assert!(last.contains("hypercall event_channel_op, command 0x3: 0x0"), "{failure:?}");
 }
 
 #[test]
@@ -227,10 +232,92 @@ fn a_grant_that_its_owner_changes_while_it_is_mapped_is_reported() {
         machine.domain(DomainConfig::new(), owner).expect("the machine has memory");
         machine.domain(DomainConfig::new(), peer).expect("the machine has memory");
         let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
-        report.leaks[&1].iter().find(|leak| leak.starts_with("grant")).cloned()
+        report.leaks.get(&1).and_then(|leaks| leaks.first().cloned())
     };
     let ended = Some("grant 8: ended while domain 2 had it mapped".to_string());
     let reused = Some("grant 8: reused while domain 2 had it mapped".to_string());
     assert_eq!([run(1, Some(1)), run(1, None), run(1, Some(2))], [None, ended, reused.clone()]);
     assert_eq!([run(2, Some(1)), run(2, None), run(2, Some(2))], [None, None, reused]);
+}
+
+type HalTable = GrantTable<'static, Hypervisor, DomainSpace>;
+type HalGrant = Grant<'static>;
+
+/// Grants page 5 to the peer through the HAL, also while the peer has it mapped.
+fn lend(guest: Guest, table: &HalTable) -> HalGrant {
+    // SAFETY: the tests make this mistake on purpose. The page is there until the machine ends.
+    let page = unsafe { Page::from_raw(&guest.space(), guest.page(5).cast()) };
+    let page = page.expect("the page has a frame");
+    table.lend(page, Domid(2), Access::ReadWrite).expect("the table has room")
+}
+
+#[test]
+fn a_grant_of_the_hal_that_is_not_revoked_is_reported() {
+    let run = |mistake: fn(Guest, &HalTable, HalGrant)| {
+        let owner = move |guest: Guest| {
+            let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+            let place = guest.page(1).cast();
+            // SAFETY: the page is the table's alone, and is there until the machine ends.
+            let table = unsafe { GrantTable::map(guest.xen(), guest.space(), place, refs, 1) };
+            let table = table.expect("a domain has a table");
+            let grant = lend(guest, &table);
+            guest.publish("lent", grant.reference().0.into());
+            guest.wait_for_key("mapped");
+            mistake(guest, &table, grant);
+        };
+        let peer = |guest: Guest| {
+            let t = Table::new(guest);
+            let reference = guest.wait_for_key("lent") as u32;
+            let (status, _) = map(&t, at(&t, 9), host_map(), reference, Domid(1));
+            t.is("mapped", status, OKAY);
+            t.publish("mapped", 1);
+            // Until after the end of the owner, which waits for nothing.
+            (0..1000).for_each(|_| t.relax());
+            t.finish()
+        };
+        let mut machine = Machine::new(Profile::DOMU, SEED).expect("the computer has memory");
+        machine.domain(DomainConfig::new(), owner).expect("the machine has memory");
+        machine.domain(DomainConfig::new(), peer).expect("the machine has memory");
+        machine.fail_on_leaks().run().expect_err("the grant leaks").to_string()
+    };
+    let mistakes: [fn(Guest, &HalTable, HalGrant); 3] = [
+        |_, _, grant| drop(grant),
+        |_, _, grant| mem::forget(grant),
+        // The page is granted again, although the peer still has it mapped.
+        |guest, table, grant| {
+            drop(grant.revoke().expect_err("the peer has it mapped"));
+            let again = lend(guest, table);
+            assert_eq!((again.reference().0, table.reclaim()), (9, 0));
+            drop(again.revoke().expect("the peer has not mapped this one"));
+        },
+    ];
+    let leaks = "domain 1 leaks grant 8: to domain 2, grant 8: domain 2 has it mapped; \
+        domain 2 leaks mapping 0: grant 8 of domain 1";
+    for mistake in mistakes {
+        assert_eq!(run(mistake), format!("{leaks} (seed {SEED})"));
+    }
+}
+
+#[test]
+fn a_page_that_is_returned_to_xen_is_a_leak_and_one_that_xen_replaces_is_not() {
+    for profile in PROFILES {
+        let run = |returned: usize| {
+            let program = move |guest: Guest| {
+                let t = Table::new(guest);
+                let _ = attach_on(profile, &t);
+                map_table(&t, 1);
+                let frames = (0..returned).map(|page| Frame(t.frame(4 + page)));
+                // SAFETY: nothing is kept in the pages.
+                unsafe { Memory::new(guest.xen()).decrease_reservation(frames, Extent::PAGE) }
+                    .expect("the pages are memory");
+                t.finish()
+            };
+            let mut machine = Machine::new(profile, SEED).expect("the computer has memory");
+            let number = machine.domain(DomainConfig::new(), program).expect("there is memory");
+            let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+            report.leaks.get(&number.0).map(|leaks| leaks.join("|"))
+        };
+        let leaks = [None, Some("pages: 2 of 64 are not there".to_string())];
+        assert_eq!([run(0), run(2)], leaks, "{profile:?}");
+    }
 }
