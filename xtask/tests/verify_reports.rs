@@ -336,7 +336,7 @@ fn every_kind_of_change_has_its_consequence() {
     let old = state("old", |_| {});
     assert_eq!(show::text(&old, &old, &[]).lines().next(), Some("from old to old on x86, x86_64"));
     type Case = (&'static str, fn(&mut Table), &'static str);
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         (
             "added",
             |table| {
@@ -379,6 +379,11 @@ fn every_kind_of_change_has_its_consequence() {
             "resized field",
             |table| member(table, "domain", 0, 4),
             "field   ask.domain 2 bytes at 0 become 4 bytes at 0 [breaking, major]\n",
+        ),
+        (
+            "array without a length",
+            |table| member(table, "domain", 0, 0),
+            "field   ask.domain 2 bytes at 0 become a flexible array at 0 [breaking, major]\n",
         ),
         (
             "field in the padding",

@@ -70,22 +70,48 @@ fn diff(arguments: &Arguments) -> Result<bool, String> {
         let sources = yaml::load(&workspace_root().join("abi-yaml"));
         read(&sources.map_err(|error| error.to_string())?)
     });
+    if let Some([from, to]) = releases(&names) {
+        // Of one description, only what differs between the releases is looked at.
+        let document = current.as_ref().map_err(Clone::clone)?;
+        let ids = [release_id(document, from)?, release_id(document, to)?];
+        let tables = verify::different(document, ids[0], ids[1]);
+        let [from, to] = tables.map(|tables| {
+            let label = tables.first().map_or(String::new(), |table| table.release.to_string());
+            State { label, tables, parameters: diff::parameters(document) }
+        });
+        return Ok(conclude(&from, &to, arguments));
+    }
     let mut states =
         names.iter().map(|name| state(name, described, &current, &arguments.compilers));
     let (from, to) = (states.next().transpose()?, states.next().transpose()?);
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-    let changes = diff::compare(&from, &to);
+    Ok(conclude(&from, &to, arguments))
+}
+
+/// Returns the releases, if both names are releases.
+fn releases(names: &[&String; 2]) -> Option<[Release; 2]> {
+    Some([names[0].parse().ok()?, names[1].parse().ok()?])
+}
+
+fn release_id(document: &Document, release: Release) -> Result<ReleaseId, String> {
+    let id = document.manifest.find_release(release);
+    id.ok_or_else(|| format!("the manifest has no release {release}"))
+}
+
+/// Prints the changes. Returns whether their consequences are allowed.
+fn conclude(from: &State, to: &State, arguments: &Arguments) -> bool {
+    let changes = diff::compare(from, to);
     let show = match arguments.format {
         Format::Text => show::text,
         Format::Markdown => show::markdown,
         Format::Json => show::json,
     };
-    print!("{}", show(&from, &to, &changes));
+    print!("{}", show(from, to, &changes));
     let limit = arguments.fail_on.map(|limit| match limit {
         FailOn::RuntimeCheck => Consequence::RuntimeCheck,
         FailOn::Breaking => Consequence::Breaking,
     });
-    Ok(limit.is_none_or(|limit| changes.iter().all(|change| change.consequence < limit)))
+    limit.is_none_or(|limit| changes.iter().all(|change| change.consequence < limit))
 }
 
 fn is_described(name: &str) -> bool {
@@ -129,8 +155,7 @@ fn state<F: FnOnce() -> Result<Document, String>>(
             )
         })?;
         let document = current()?;
-        let id = document.manifest.find_release(release);
-        let id: ReleaseId = id.ok_or_else(|| format!("the manifest has no release {release}"))?;
+        let id = release_id(document, release)?;
         let tables = if described {
             verify::tables(document, id)
         } else {

@@ -45,6 +45,22 @@ fn the_bumps_since_4_6_give_the_whole_description() {
     }
 }
 
+/// What `cargo xtask diff` compares is enough to find every change.
+#[test]
+fn a_comparison_of_the_names_that_differ_finds_every_change() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml");
+    let whole = read(&yaml::load(&folder).expect("the description"));
+    let states: Vec<State> =
+        (0..whole.manifest.releases.len()).map(|id| state(&whole, ReleaseId(id))).collect();
+    let newest = states.len() - 1;
+    for (from, to) in (0..newest).map(|id| (id, id + 1)).chain([(0, newest), (newest, 0)]) {
+        let some = verify::different(&whole, ReleaseId(from), ReleaseId(to));
+        let [old, new] = some.map(|tables| State { tables, ..State::default() });
+        let found = diff::compare(&old, &new);
+        assert_eq!(found, diff::compare(&states[from], &states[to]), "{from} {to}");
+    }
+}
+
 /// Returns what a description says about the headers of a release.
 fn state(document: &Document, release: ReleaseId) -> State {
     State { tables: verify::tables(document, release), ..State::default() }

@@ -286,5 +286,9 @@ fn place(extent: Extent) -> String {
 }
 
 fn moved(before: Extent, now: Extent) -> String {
-    format!("{} become {}", place(before), place(now))
+    match (before.size, now.size) {
+        (1.., 0) => format!("{} become a flexible array at {}", place(before), now.offset),
+        (0, 1..) => format!("a flexible array at {} becomes {}", before.offset, place(now)),
+        _ => format!("{} become {}", place(before), place(now)),
+    }
 }

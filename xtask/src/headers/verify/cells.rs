@@ -16,16 +16,17 @@ pub(super) struct Here {
 }
 
 impl Here {
-    /// Returns whether the item exists here.
-    #[must_use]
-    pub(super) fn has(self, availability: Availability) -> bool {
-        availability.contains(self.release, self.arch)
-    }
-
     /// Returns whether the headers must have the item's C name here.
     #[must_use]
     pub(super) fn names(self, head: &Head) -> bool {
-        self.has(head.availability) && head.named_since.is_none_or(|since| since <= self.release)
+        self.is_named(head) && head.availability.archs.contains(self.arch)
+    }
+
+    /// Returns the same of some architecture.
+    #[must_use]
+    pub(super) fn is_named(self, head: &Head) -> bool {
+        head.availability.releases.contains(self.release)
+            && head.named_since.is_none_or(|since| since <= self.release)
     }
 
     /// Returns the text by which the item, or its name, does not exist here. Where that is not

@@ -16,7 +16,7 @@ mod table;
 mod undescribed;
 
 pub use coverage::{Part, Row, coverage, table as coverage_table};
-pub use table::{newest, newest_claims, tables};
+pub use table::{different, newest, newest_claims, tables};
 pub use undescribed::{FILE, Rules, Undescribed};
 
 use super::facts::{Cell, Column, Facts, Grid, Text};
