@@ -20,10 +20,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     if platform.starts_with("x86-") {
-        plan += " bits=32";
+        plan = format!("bits=32 {plan}");
     }
     if platform.starts_with("aarch64-") {
-        plan += " arm=1";
+        plan = format!("arm=1 {plan}");
     }
     let (lines, failure) = platforms::run(&on, 1, xen_sim::FaultRates::new(), move |machine| {
         random::run(&machine, Plan::parse(&plan))

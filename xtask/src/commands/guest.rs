@@ -89,6 +89,10 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..),
     )]
     calls: u32,
+    /// Run the committed cases of the program `random` instead of seeds; with --record, record
+    /// Xen's answers.
+    #[arg(long)]
+    cases: bool,
     /// Type standard input into the guest's console.
     #[arg(long, conflicts_with = "all")]
     interactive: bool,
@@ -157,10 +161,13 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         let is_default = arguments.route.is_none() && arguments.arch.is_none();
         for platform in &platforms[..if is_default { 1 } else { platforms.len() }] {
             let comparison = Comparison::new(&session, *platform)?;
-            for number in 0..arguments.repeat {
-                let seed = arguments.seed.wrapping_add(number.into());
-                all_agree &= comparison.run(seed, arguments.calls)?;
+            if arguments.cases {
+                all_agree &= comparison.run_cases()?;
+                continue;
             }
+            let seed = |number: u32| arguments.seed.wrapping_add(number.into());
+            let seeds: Vec<u64> = (0..arguments.repeat).map(seed).collect();
+            all_agree &= comparison.run(&seeds, arguments.calls)?;
         }
         return Ok(all_agree);
     }

@@ -1,15 +1,22 @@
-//! Random programs on real Xen and on the simulator: runs the same seed on both, compares what
-//! they print line by line, and reduces a program that shows a difference to the steps that do.
+//! Random programs on real Xen and on the simulator: runs the same seed on both and compares digests
+//! of what they print. If they differ, runs the block of steps that differs again, compares its
+//! lines, reduces the program to the steps that show the difference, and prints it as a case.
 
-use std::collections::BTreeSet;
+#[path = "random/case.rs"]
+mod case;
+#[path = "random/minimise.rs"]
+mod minimise;
+
 use std::path::PathBuf;
 use std::process::Command;
 
+use self::case::{Case, Cases};
+use self::minimise::minimise;
 use super::build;
 use super::domu::Guest;
 use super::emulator;
 use super::packages::output;
-use super::platform::Platform;
+use super::platform::{Platform, Route};
 use super::session::Session;
 use super::transcript::Transcript;
 use super::verdict::Verdict;
@@ -19,10 +26,14 @@ pub const NAME: &str = "random";
 /// What it does, in a line.
 pub const ABOUT: &str = "Random hypercalls, compared with the simulator; takes --seed and --calls";
 
-/// How many steps before a difference are tried first.
-const NEAR: usize = 32;
+/// The steps of a block, which has one digest.
+const BLOCK: u32 = 64;
+/// How many programs run in one boot, where a boot has several guests.
+const BATCH: usize = 16;
 /// What begins the line that explains a step.
 const STEP: &str = "# ";
+/// Xen cuts the command line of a guest behind this length.
+const LONGEST: usize = 1000;
 
 /// Both sides of a platform.
 #[derive(Debug)]
@@ -33,12 +44,14 @@ pub struct Comparison<'s> {
     simulator: PathBuf,
 }
 
-/// A program: all steps, or some.
+/// A program: all steps of a seed, or some.
 #[derive(Clone, Debug)]
 struct Plan {
     seed: u64,
     steps: u32,
     only: Option<Vec<u32>>,
+    /// The first step whose lines are printed; `None` for digests.
+    lines: Option<u32>,
 }
 
 impl Plan {
@@ -47,7 +60,10 @@ impl Plan {
         if let Some(only) = &self.only {
             words += &format!(" only={}", ranges(only));
         }
-        words
+        match self.lines {
+            Some(first) => words + &format!(" lines={first}"),
+            None => words + " digests=1",
+        }
     }
 }
 
@@ -73,14 +89,18 @@ fn difference(xen: &[String], simulator: &[String]) -> Option<usize> {
     (0..length).find(|at| xen.get(*at) != simulator.get(*at))
 }
 
-/// True for a line about everything that there is, and not about a step.
-fn is_survey(line: &str) -> bool {
-    line.contains(" pages ") || line.contains(" ports")
-}
-
 /// The step that a line is about.
 fn step_of(line: &str) -> Option<u32> {
     line.split(' ').next()?.parse().ok()
+}
+
+/// Returns whether a line is about a step, and not a survey of all that there is.
+fn is_of_a_step(line: &str) -> bool {
+    !line.contains(" pages ") && !line.contains(" ports")
+}
+
+fn line(lines: &[String], at: usize) -> &str {
+    lines.get(at).map_or("(nothing)", |line| line)
 }
 
 impl<'s> Comparison<'s> {
@@ -106,118 +126,190 @@ impl<'s> Comparison<'s> {
         Ok(Self { session, platform, image, simulator })
     }
 
-    /// Runs a seed on both sides. Returns true if they agree; reduces the program and prints it if
-    /// not.
+    /// Runs programs of `steps` steps on both sides, one for each seed. Returns true if all agree.
+    /// Reduces the first program that differs, prints it as a case, and keeps the case if the
+    /// session records.
     ///
     /// # Errors
     ///
     /// What keeps a side from running.
-    pub fn run(&self, seed: u64, steps: u32) -> Result<bool, String> {
-        let plan = Plan { seed, steps, only: None };
-        let (xen, simulator) = (self.on_xen(&plan)?, self.on_the_simulator(&plan, false)?);
-        let Some(at) = difference(&xen, &simulator) else {
-            let done = xen.iter().filter(|line| !is_survey(line)).count().saturating_sub(1);
-            println!("{NAME}: seed {seed} on {}: {done} steps agree", self.platform);
-            return Ok(true);
-        };
-        let line = |lines: &[String]| lines.get(at).map_or("(nothing)", |line| line).to_owned();
-        println!("{NAME}: seed {seed} on {}: a difference", self.platform);
-        println!("  Xen:       {}\n  simulator: {}", line(&xen), line(&simulator));
-        let number = step_of(&line(&xen)).or_else(|| step_of(&line(&simulator)));
-        let last = number.unwrap_or(steps.saturating_sub(1));
-        let all: Vec<u32> = xen[..at].iter().filter_map(|line| step_of(line)).collect();
-        let all: BTreeSet<u32> = all.into_iter().chain([last.min(steps - 1)]).collect();
-        let plan = Plan { steps: last + 1, ..plan };
-        let least = self.minimise(&plan, all.into_iter().collect())?;
-        self.print(&Plan { only: Some(least), ..plan })?;
-        Ok(false)
+    pub fn run(&self, seeds: &[u64], steps: u32) -> Result<bool, String> {
+        let mut all_agree = true;
+        let mut compared = 0;
+        for seeds in seeds.chunks(self.batch()) {
+            let plan = |seed: &u64| Plan { seed: *seed, steps, only: None, lines: None };
+            let plans: Vec<Plan> = seeds.iter().map(plan).collect();
+            for (plan, xen) in plans.iter().zip(self.on_xen_all(&plans)?) {
+                let simulator = self.on_the_simulator(&plan.words())?;
+                if let Some(at) = difference(&xen, &simulator) {
+                    // A reduction takes dozens of boots.
+                    self.explain(plan, at, all_agree)?;
+                    all_agree = false;
+                    continue;
+                }
+                let done = xen.last().and_then(|end| end.split(' ').nth(2)?.parse::<u32>().ok());
+                let done = done.ok_or("expected the number of steps in the last line")?;
+                println!("{NAME}: seed {} on {}: {done} steps agree", plan.seed, self.platform);
+                compared += done;
+            }
+        }
+        if seeds.len() > 1 {
+            println!("{NAME}: {compared} steps on {} agree", self.platform);
+        }
+        Ok(all_agree)
     }
 
-    /// Leaves steps out as long as both sides differ at the last one or in what follows it.
-    fn minimise(&self, plan: &Plan, all: Vec<u32>) -> Result<Vec<u32>, String> {
-        let differs = |only: &[u32]| -> Result<bool, String> {
-            let plan = Plan { only: Some(only.to_vec()), ..plan.clone() };
-            let (xen, simulator) = (self.on_xen(&plan)?, self.on_the_simulator(&plan, false)?);
-            Ok(difference(&xen, &simulator).is_some())
-        };
-        let mut least = all;
-        let near = &least[least.len().saturating_sub(NEAR)..];
-        if near.len() < least.len() && differs(near)? {
-            least = near.to_vec();
+    /// Runs the committed cases on real Xen. Returns true if it answers as recorded; records the
+    /// answers if the session does.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the cases from being read or run.
+    pub fn run_cases(&self) -> Result<bool, String> {
+        let mut cases = Cases::read(&self.session.workspace, self.platform)?;
+        let words: Vec<String> = cases.list.iter().map(Case::words).collect();
+        let mut all_agree = true;
+        let mut hypervisor = None;
+        for (cases, words) in cases.list.chunks_mut(self.batch()).zip(words.chunks(self.batch())) {
+            for (case, printed) in cases.iter_mut().zip(self.boot(words)?) {
+                let agrees = case.lines == printed.lines;
+                println!("{NAME}: {} on {}: {agrees}", case.name, self.platform);
+                if !agrees {
+                    print!("{}", Case { lines: printed.lines.clone(), ..case.clone() });
+                    all_agree = false;
+                }
+                hypervisor = printed.hypervisor;
+                case.lines = printed.lines;
+            }
         }
-        let mut size = least.len() / 2;
-        while size > 0 {
-            let mut first = 0;
-            while first < least.len() {
-                let end = (first + size).min(least.len());
-                let fewer = [&least[..first], &least[end..]].concat();
-                if !fewer.is_empty() && differs(&fewer)? {
-                    least = fewer;
-                } else {
-                    first = end;
+        if self.session.record {
+            cases.hypervisor = hypervisor;
+            cases.write(&self.session.workspace, self.platform)?;
+        }
+        Ok(all_agree || self.session.record)
+    }
+
+    /// Finds the first different line of a program whose digests differ. Then reduces the program
+    /// if `reduces` is set.
+    fn explain(&self, plan: &Plan, at: usize, reduces: bool) -> Result<(), String> {
+        let first = at as u32 * BLOCK;
+        let steps = plan.steps.min(first + BLOCK);
+        let plan = Plan { steps, lines: Some(first), ..plan.clone() };
+        let (xen, simulator) = (self.on_xen(&plan)?, self.on_the_simulator(&plan.words())?);
+        println!("{NAME}: seed {} on {}: a difference", plan.seed, self.platform);
+        let Some(at) = difference(&xen, &simulator) else {
+            println!("  in the digests only: the program is not deterministic");
+            return Ok(());
+        };
+        let explained = self.on_the_simulator(&format!("{} explain=1", plan.words()))?;
+        let mut texts = explained.iter().filter(|line| line.starts_with(STEP));
+        let done = simulator[..at].iter().filter(|line| is_of_a_step(line)).count();
+        if let Some(step) = texts.nth(done) {
+            println!("  {step}");
+        }
+        println!("  Xen:       {}\n  simulator: {}", line(&xen, at), line(&simulator, at));
+        if !reduces {
+            return Ok(());
+        }
+        let last = step_of(line(&xen, at)).or_else(|| step_of(line(&simulator, at)));
+        let last = last.unwrap_or(steps).min(steps - 1);
+        let plan = Plan { steps: last + 1, lines: None, ..plan };
+        let least = minimise((0..=last).collect(), |programs| {
+            let with = |only: &Vec<u32>| Plan { only: Some(only.clone()), ..plan.clone() };
+            let plans: Vec<Plan> = programs.iter().map(with).collect();
+            let mut differs = Vec::new();
+            for plans in plans.chunks(self.batch()) {
+                for (plan, xen) in plans.iter().zip(self.on_xen_all(plans)?) {
+                    let simulator = self.on_the_simulator(&plan.words())?;
+                    differs.push(difference(&xen, &simulator).is_some());
                 }
             }
-            size /= 2;
-        }
-        Ok(least)
+            Ok(differs)
+        })?;
+        self.print(&Plan { only: Some(least), lines: Some(0), ..plan })
     }
 
-    /// Prints a program's steps, and what each side printed.
+    /// Prints a program as a case, and what the simulator prints instead.
     fn print(&self, plan: &Plan) -> Result<(), String> {
-        println!("  the least program: {}", plan.words());
-        let (xen, explained) = (self.on_xen(plan)?, self.on_the_simulator(plan, true)?);
-        let mut xen = xen.iter();
-        for line in explained {
-            if line.starts_with(STEP) {
-                println!("  {line}");
-                continue;
+        let explained = self.on_the_simulator(&format!("{} explain=1", plan.words()))?;
+        let steps = explained.iter().filter_map(|line| line.strip_prefix(STEP));
+        let name = format!("seed {} step {}", plan.seed, plan.steps - 1);
+        let steps: Vec<String> = steps.map(str::to_owned).collect();
+        let mut case = Case { name, steps, lines: Vec::new() };
+        let printed = self.boot(&[case.words()])?.remove(0);
+        case.lines = printed.lines;
+        let simulator = self.on_the_simulator(&case.words())?;
+        print!("  the least program: {}\n{case}", plan.words());
+        for at in 0..case.lines.len().max(simulator.len()) {
+            let (xen, simulator) = (line(&case.lines, at), line(&simulator, at));
+            if xen != simulator {
+                println!("  - Xen:       {xen}\n  + simulator: {simulator}");
             }
-            match xen.next() {
-                Some(same) if *same == line => println!("    {line}"),
-                other => println!(
-                    "  - Xen: {}\n  + simulator: {line}",
-                    other.map_or("(nothing)", |line| line)
-                ),
-            }
+        }
+        if self.session.record {
+            let mut cases = Cases::read(&self.session.workspace, self.platform)?;
+            cases.hypervisor = printed.hypervisor;
+            cases.list.push(case);
+            cases.write(&self.session.workspace, self.platform)?;
         }
         Ok(())
     }
 
-    /// What a program prints in a guest.
-    fn on_xen(&self, plan: &Plan) -> Result<Vec<String>, String> {
-        let folder = self.session.files.join(self.platform.to_string()).join(NAME);
-        let guest = Guest {
-            name: NAME.to_owned(),
-            image: self.image.clone(),
-            command_lines: vec![format!("{NAME} {}", plan.words())],
-        };
-        let Session { options, files, .. } = self.session;
-        let emulation = emulator::prepare(self.platform, &[guest], options, files, &folder)?;
-        let run = self.session.watch(self.platform, &emulation, &[NAME])?.remove(0);
-        let lines: Vec<_> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-        let mut printed = Transcript::hear(&lines);
-        if printed.is_cut() {
-            return Err("the console lost lines of the guest".to_owned());
-        }
-        let verdict = run.verdict();
-        if verdict != Verdict::Success {
-            printed.lines.push(format!("{verdict}"));
-        }
-        if printed.lines.is_empty() {
-            return Err(format!("{NAME} on {}: {verdict}", self.platform));
-        }
-        Ok(printed.lines)
+    fn batch(&self) -> usize {
+        if self.platform.route == Route::Domu { BATCH } else { 1 }
     }
 
-    /// What it prints on the simulator, with each step in front of its line if `explain` is set.
-    fn on_the_simulator(&self, plan: &Plan, explain: bool) -> Result<Vec<String>, String> {
+    fn on_xen(&self, plan: &Plan) -> Result<Vec<String>, String> {
+        Ok(self.on_xen_all(std::slice::from_ref(plan))?.remove(0))
+    }
+
+    /// What programs print in guests.
+    fn on_xen_all(&self, plans: &[Plan]) -> Result<Vec<Vec<String>>, String> {
+        let mut printed = Vec::new();
+        for plans in plans.chunks(self.batch()) {
+            let words: Vec<String> = plans.iter().map(Plan::words).collect();
+            printed.extend(self.boot(&words)?.into_iter().map(|printed| printed.lines));
+        }
+        Ok(printed)
+    }
+
+    /// Boots Xen with guests that run the programs of these words.
+    fn boot(&self, words: &[String]) -> Result<Vec<Transcript>, String> {
+        let folder = self.session.files.join(self.platform.to_string()).join(NAME);
+        if let Some(long) = words.iter().find(|words| words.len() > LONGEST) {
+            return Err(format!("expected at most {LONGEST} characters, found {long}"));
+        }
+        let guest = |(number, words): (usize, &String)| Guest {
+            name: format!("{NAME}-{number}"),
+            image: self.image.clone(),
+            command_lines: vec![format!("{NAME} {words}")],
+        };
+        let guests: Vec<Guest> = words.iter().enumerate().map(guest).collect();
+        let names: Vec<&str> = guests.iter().map(|guest| guest.name.as_str()).collect();
+        let Session { options, files, .. } = self.session;
+        let emulation = emulator::prepare(self.platform, &guests, options, files, &folder)?;
+        let mut all = Vec::new();
+        for run in self.session.watch(self.platform, &emulation, &names)? {
+            let lines: Vec<_> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
+            let mut printed = Transcript::hear(&lines);
+            if printed.is_cut() {
+                return Err("the console lost lines of the guest".to_owned());
+            }
+            let verdict = run.verdict();
+            if verdict != Verdict::Success {
+                printed.lines.push(format!("{verdict}"));
+            }
+            all.push(printed);
+        }
+        Ok(all)
+    }
+
+    /// What a program prints on the simulator.
+    fn on_the_simulator(&self, words: &str) -> Result<Vec<String>, String> {
         // A program can make a simulated vCPU wait for ever.
         let mut command = Command::new("timeout");
         command.arg(self.session.timeout.to_string()).arg(&self.simulator);
-        command.arg(self.platform.to_string()).args(plan.words().split(' '));
-        if explain {
-            command.arg("explain=1");
-        }
+        command.arg(self.platform.to_string()).args(words.split(' '));
         let printed = output(&mut command)?;
         Ok(printed.lines().map(str::to_owned).collect())
     }

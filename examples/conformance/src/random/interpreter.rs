@@ -58,6 +58,10 @@ pub(super) struct Interpreter<'a, M: Machine> {
     /// How many pages the domain had.
     pages: isize,
     before: Shared,
+    /// A hash of all lines (FNV-1a).
+    digest: u64,
+    /// How many steps were done.
+    pub(super) done: u32,
 }
 
 /// A line that is being made.
@@ -81,6 +85,17 @@ impl Write for Text {
         let room = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.length += text.len();
+        Ok(())
+    }
+}
+
+struct Digest<'a>(&'a mut u64);
+
+impl Write for Digest<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        *self.0 = text.bytes().fold(*self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
         Ok(())
     }
 }
@@ -136,6 +151,8 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             handles: [0; PAGES],
             pages: 0,
             before,
+            digest: 0xcbf2_9ce4_8422_2325,
+            done: 0,
         };
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
@@ -211,16 +228,25 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         self.call(HypercallNr::MEMORY_OP.0, [command, at, 0, 0]);
     }
 
+    /// Replaces the caller's number in the lower half of a 32-bit word, which differs from run to
+    /// run.
+    fn without_me(&self, word: u32) -> u32 {
+        let me = u32::from(Domid::SELF.0);
+        if u64::from(word & 0xffff) == self.me { word & !0xffff | me } else { word }
+    }
+
     fn look(&self) -> Shared {
         let page = self.page(0);
         let bits = |from: usize| core::array::from_fn(|byte| self.word::<u8>(page + from + byte));
-        // Frames differ from run to run: only the flags and domains of entries count.
+        // Frames and the caller's number differ from run to run: only the flags and the other
+        // domains of entries count.
         let stride = if self.version == 2 { 16 } else { 8 };
-        let hash = |at: usize, stride: usize| {
+        let hash = |at: usize, stride: usize, word: &dyn Fn(u32) -> u32| {
             (0..ENTRIES).step_by(stride).fold(0x811c_9dc5_u32, |hash, byte| {
-                (hash ^ self.word::<u32>(at + byte)).wrapping_mul(0x0100_0193)
+                (hash ^ word(self.word::<u32>(at + byte))).wrapping_mul(0x0100_0193)
             })
         };
+        let entry = |word: u32| self.without_me(word.rotate_left(16)).rotate_right(16);
         let block = |vcpu: usize, offset: usize| {
             Some(self.blocks[vcpu]).filter(|at| *at != 0).map(|at| at + offset)
         };
@@ -233,22 +259,38 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 let found = block(vcpu, selector).map_or(0, |at| self.word::<usize>(at));
                 if self.plan.bits == 32 { usize::from(found != 0) } else { found }
             }),
-            entries: hash(self.page(TABLE), stride),
-            status: if self.version == 2 { hash(self.page(STATUS), 4) } else { 0 },
+            entries: hash(self.page(TABLE), stride, &entry),
+            status: if self.version == 2 { hash(self.page(STATUS), 4, &|word| word) } else { 0 },
         }
     }
 
     pub(super) fn step(&mut self, step: &Step) {
+        self.done += 1;
         let mut line = Text::new();
         // Lines are far shorter than the room.
         let _ = self.carry_out(step, &mut line);
         let now = self.look();
         let _ = self.changes(&now, &mut line);
         self.before = now;
-        if self.plan.explains {
+        if self.plan.explains && step.number >= self.plan.first_line {
             self.machine.tell(format_args!("# {step}"));
         }
-        self.machine.tell(format_args!("{} {}", step.number, line.as_str()));
+        self.report(step.number, format_args!("{} {}", step.number, line.as_str()));
+    }
+
+    /// Adds a line to the digest, and prints it if the plan has its step's lines.
+    fn report(&mut self, number: u32, line: fmt::Arguments<'_>) {
+        if number >= self.plan.first_line {
+            self.machine.tell(line);
+        } else {
+            // Hashing a line cannot fail.
+            let _ = writeln!(Digest(&mut self.digest), "{line}");
+        }
+    }
+
+    /// Prints the digest of all lines so far.
+    pub(super) fn digest(&self, number: u32) {
+        self.machine.tell(format_args!("{number} {:016x}", self.digest));
     }
 
     fn carry_out(&mut self, step: &Step, line: &mut Text) -> fmt::Result {
@@ -316,12 +358,19 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 if field.at >= REGISTER || step.command.is_of_the_host {
                     continue;
                 }
-                let now = self.get(at + element * stride + field.at, field.size);
+                let mut now = self.get(at + element * stride + field.at, field.size);
                 let mut was = self.resolve(value);
                 if field.size < 8 {
                     was &= (1 << (field.size * 8)) - 1;
                 }
-                let is_out = matches!(field.kind, Kind::Out);
+                if field.kind == Kind::OutWord {
+                    now &= self.plan.greatest();
+                }
+                let is_peer = |status: usize| matches!(self.get(at + status, 4), 1 | 2);
+                if matches!(field.kind, Kind::OutPeer(status) if is_peer(status)) {
+                    now = self.without_me(now as u32).into();
+                }
+                let is_out = matches!(field.kind, Kind::Out | Kind::OutWord | Kind::OutPeer(_));
                 if now != was
                     && (is_out || !matches!(field.kind, Kind::Spare | Kind::RefIf(_) | Kind::Index))
                 {
@@ -504,15 +553,15 @@ impl<'a, M: Machine> Interpreter<'a, M> {
 
     /// Prints what no shared page shows: what is at the pages that come and go, how many pages the
     /// domain has, and the state of each port.
-    pub(super) fn survey(&self, number: u32) {
+    pub(super) fn survey(&mut self, number: u32) {
         let mut line = Text::new();
         let _ = self.frames(&mut line);
-        self.machine.tell(format_args!("{number} pages {}", line.as_str()));
+        self.report(number, format_args!("{number} pages {}", line.as_str()));
         // Xen's console breaks longer lines.
         for first in (0..24).step_by(8) {
             let mut line = Text::new();
             let _ = self.ports(first..first + 8, &mut line);
-            self.machine.tell(format_args!("{number} ports{}", line.as_str()));
+            self.report(number, format_args!("{number} ports{}", line.as_str()));
         }
     }
 
@@ -547,7 +596,10 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             if answer != 0 || status != 0 {
                 let vcpu = self.get(at + offset_of!(EvtchnStatus, vcpu), 4);
                 let more = offset_of!(EvtchnStatus, u);
-                let (first, second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
+                let (mut first, second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
+                if matches!(status, 1 | 2) {
+                    first = self.without_me(first as u32).into();
+                }
                 write!(line, " {port}:{answer}/{status}/{vcpu}/{first:x}/{second:x}")?;
             }
         }

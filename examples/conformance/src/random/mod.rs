@@ -27,6 +27,9 @@ const TARGETS: usize = 12;
 /// How many steps there are from one survey to the next.
 const SURVEY: u32 = 16;
 
+/// How many steps there are from one digest to the next.
+const BLOCK: u32 = 64;
+
 /// A program.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
@@ -34,27 +37,47 @@ pub struct Plan<'a> {
     steps: u32,
     /// Which steps are done, as in `0-7+12`; all if it is empty.
     only: &'a str,
+    /// The program's steps as text, with slashes between them. If it is empty, the seed draws them.
+    case: &'a str,
     /// How wide the guest's registers are.
     bits: u32,
     is_arm: bool,
     /// Whether each step is printed too.
     explains: bool,
+    /// The first step whose lines are printed.
+    first_line: u32,
+    /// Whether a digest of all lines is printed after each block of steps.
+    has_digests: bool,
 }
 
 impl<'a> Plan<'a> {
-    /// Reads `seed=5 steps=60 only=0-7+12`, and for a guest of another width or architecture than
-    /// the program's `bits=32` or `arm=1`. `explain=1` prints each step.
+    /// Reads a plan of words.
+    ///
+    /// | word | meaning |
+    /// |---|---|
+    /// | `seed=5` | what the steps are drawn from |
+    /// | `steps=60` | their number |
+    /// | `only=0-7+12` | the steps that are done |
+    /// | `bits=32`, `arm=1` | the guest's width and architecture, if they are not the program's |
+    /// | `explain=1` | prints each step |
+    /// | `digests=1` | prints digests instead of lines |
+    /// | `lines=640` | the first step whose lines are printed |
+    /// | `case=send 0x1/yield` | the steps; the last word |
     #[must_use]
     pub fn parse(line: &'a str) -> Self {
+        let (words, case) = line.split_once("case=").unwrap_or((line, ""));
         let mut plan = Self {
             seed: 1,
             steps: 60,
             only: "",
+            case,
             bits: usize::BITS,
             is_arm: cfg!(target_arch = "aarch64"),
             explains: false,
+            first_line: 0,
+            has_digests: false,
         };
-        for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
+        for (key, value) in words.split(' ').filter_map(|word| word.split_once('=')) {
             match key {
                 "seed" => plan.seed = value.parse().unwrap_or(plan.seed),
                 "steps" => plan.steps = value.parse().unwrap_or(plan.steps),
@@ -62,8 +85,13 @@ impl<'a> Plan<'a> {
                 "bits" => plan.bits = value.parse().unwrap_or(plan.bits),
                 "arm" => plan.is_arm = value == "1",
                 "explain" => plan.explains = value == "1",
+                "lines" => plan.first_line = value.parse().unwrap_or(plan.first_line),
+                "digests" => (plan.has_digests, plan.first_line) = (true, u32::MAX),
                 _ => {}
             }
+        }
+        if !case.is_empty() {
+            plan.steps = case.split('/').count() as u32;
         }
         plan
     }
@@ -77,6 +105,15 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The step with that number; `None` if it is left out.
+    fn step(&self, number: u32) -> Result<Option<Step>, Failure> {
+        if self.case.is_empty() {
+            return Ok(Step::draw(self, number).filter(|_| self.has(number)));
+        }
+        let text = self.case.split('/').nth(number as usize).unwrap_or_default();
+        Step::parse(number, text).map(Some).ok_or(Failure::Broken("a case is made of steps"))
+    }
+
     /// The greatest value of a register.
     const fn greatest(&self) -> u64 {
         if self.bits == 32 { u32::MAX as u64 } else { u64::MAX }
@@ -87,12 +124,12 @@ impl<'a> Plan<'a> {
 ///
 /// # Errors
 ///
-/// When the state that it starts from could not be made.
+/// When the state that it starts from could not be made, or when a case has a step that is unknown.
 pub fn run<M: Machine>(machine: &M, plan: Plan<'_>) -> Result<(), Failure> {
     let mut interpreter = Interpreter::new(machine, plan)?;
     let mut is_surveyed = true;
     for number in 0..plan.steps {
-        if let Some(step) = Step::draw(&plan, number).filter(|_| plan.has(number)) {
+        if let Some(step) = plan.step(number)? {
             interpreter.step(&step);
             is_surveyed = false;
         }
@@ -100,8 +137,14 @@ pub fn run<M: Machine>(machine: &M, plan: Plan<'_>) -> Result<(), Failure> {
             interpreter.survey(number);
             is_surveyed = true;
         }
+        if plan.has_digests && number % BLOCK == BLOCK - 1 {
+            interpreter.digest(number);
+        }
     }
     interpreter.survey(plan.steps);
-    machine.tell(format_args!("end"));
+    if plan.has_digests {
+        interpreter.digest(plan.steps);
+    }
+    machine.tell(format_args!("end of {} steps", interpreter.done));
     Ok(())
 }

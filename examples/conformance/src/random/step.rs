@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::table::{COMMANDS, Command, Does, Field, Kind, NUMBER, Platforms, REGISTER};
 use super::{BLOCKS, Plan, SPARE, TARGETS};
+use crate::PAGES;
 
 /// The most values of a step.
 const VALUES: usize = 24;
@@ -41,6 +42,36 @@ impl fmt::Display for Value {
             Self::Nowhere => f.write_str("nowhere"),
             Self::Me => f.write_str("me"),
         }
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+impl Value {
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn parse(text: &str) -> Option<Self> {
+        let page = |text: &str| text.parse().ok().filter(|page| *page < PAGES);
+        let (name, offset) = match text.split_once('+') {
+            Some((name, offset)) => (name, Some(hexadecimal(offset)?)),
+            None => (text, None),
+        };
+        Some(match (name, offset) {
+            ("nowhere", None) => Self::Nowhere,
+            ("me", None) => Self::Me,
+            ("argument", Some(offset)) => Self::Argument(offset as usize),
+            (name, None) if name.starts_with("frame") => Self::Frame(page(&name[5..])?),
+            (name, Some(offset)) if name.starts_with("frame") => {
+                Self::Physical(page(&name[5..])?, offset)
+            }
+            (name, None) if name.starts_with("handle") => Self::Handle(page(&name[6..])?),
+            (name, Some(offset)) if name.starts_with("page") => {
+                Self::Page(page(&name[4..])?, offset)
+            }
+            (name, None) => Self::Plain(hexadecimal(name)?),
+            _ => return None,
+        })
     }
 }
 
@@ -117,6 +148,41 @@ impl Step {
             }
         }
         (!step.is_left_out()).then_some(step)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes; `None` if it is no step.
+    pub(super) fn parse(number: u32, text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let name = words.next()?;
+        let mut step = Self {
+            number,
+            command: COMMANDS.iter().find(|command| command.name == name)?,
+            vcpu: 0,
+            nowhere: false,
+            elements: 1,
+            count: 1,
+            values: [Value::Plain(0); VALUES],
+        };
+        let mut length = 0;
+        while let Some(word) = words.next() {
+            match word {
+                "at" => step.nowhere = words.next()? == "nowhere",
+                "on" => {
+                    words.next()?;
+                    step.vcpu = words.next()?.parse().ok()?;
+                }
+                _ => match word.strip_prefix("count=") {
+                    Some(count) => step.count = hexadecimal(count)?,
+                    None => {
+                        *step.values.get_mut(length)? = Value::parse(word)?;
+                        length += 1;
+                    }
+                },
+            }
+        }
+        let fields = step.command.fields.len();
+        step.elements = if fields == 0 { 1 } else { length / fields };
+        (length == step.elements * fields).then_some(step)
     }
 
     fn is_left_out(&self) -> bool {
@@ -306,7 +372,7 @@ impl Rng {
                 Value::Plain(self.one_of(values))
             }
             Kind::Below(bound) => Value::Plain(self.below(bound)),
-            Kind::Out => Value::Plain(0x55),
+            Kind::Out | Kind::OutWord | Kind::OutPeer(_) => Value::Plain(0x55),
         };
         match value {
             // Frame 0 is memory on some platforms.

@@ -14,7 +14,7 @@ use xen_pac::vcpu::{self as vc, command as vcpu_op};
 use xen_pac::version::XenFeatureInfo;
 
 /// What is drawn for a field.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A domain: usually `DOMID_SELF`.
     Domid,
@@ -56,6 +56,10 @@ pub(super) enum Kind {
     Below(u64),
     /// Written by Xen.
     Out,
+    /// The same, in a field as wide as a register.
+    OutWord,
+    /// The same: the peer of a channel, if the status at this offset is that of one with a peer.
+    OutPeer(usize),
 }
 
 /// A field of an argument, or a register.
@@ -118,7 +122,7 @@ pub(super) enum Platforms {
 
 use Kind::{
     Area, Below, Blocks, Domid, Granted, Granter, GranterIf, Handle, Index, List, Mapped, OneOf,
-    Out, Port, Ref, RefIf, Spare, Target, Vcpu, Word,
+    Out, OutPeer, OutWord, Port, Ref, RefIf, Spare, Target, Vcpu, Word,
 };
 
 const fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
@@ -308,7 +312,7 @@ pub(super) static COMMANDS: &[Command] = &[
         ev(event::Status::NUMBER),
         fields!(ev::EvtchnStatus {
         dom: Domid, port: Port, status: Out, vcpu: Out,
-    } at(16, 4, Out), at(20, 4, Out)),
+    } at(16, 4, OutPeer(offset_of!(ev::EvtchnStatus, status))), at(20, 4, Out)),
     ),
     row(
         "bind_vcpu",
@@ -401,7 +405,8 @@ pub(super) static COMMANDS: &[Command] = &[
         2,
         vcpu(vcpu_op::RegisterVcpuInfo::NUMBER),
         fields!(vc::VcpuRegisterVcpuInfo {
-            mfn: Blocks, offset: OneOf(&[0, 8, 64, 4, 1, 0xfc0, 0xfc8, 0xff8, 0x1000, 0x1fc0,
+            // No two blocks overlap: the first has times of the host.
+            mfn: Blocks, offset: OneOf(&[0, 128, 64, 4, 1, 0xfc0, 0xfc8, 0xff8, 0x1000, 0x1fc0,
                 0xffff_ffc0]),
             rsvd: Below(2),
         } VCPU),
@@ -823,10 +828,10 @@ pub(super) static COMMANDS: &[Command] = &[
         &[
             register(1, Word(&[0, 1, 2])),
             at(0, W, Word(&[17, 13, 63, 18])),
-            at(offset_of!(MulticallEntry, result), W, Out),
+            at(offset_of!(MulticallEntry, result), W, OutWord),
             at(offset_of!(MulticallEntry, args), W, Word(&[0, 7, 99])),
             at(size_of::<MulticallEntry>(), W, Word(&[17, 21, 13, 63])),
-            at(size_of::<MulticallEntry>() + W, W, Out),
+            at(size_of::<MulticallEntry>() + W, W, OutWord),
             at(size_of::<MulticallEntry>() + 2 * W, W, Word(&[0, 7, 99])),
         ],
     ),

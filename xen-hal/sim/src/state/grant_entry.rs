@@ -158,9 +158,16 @@ impl State {
     /// Returns the page at a frame of a domain, for copies and grants: its own memory and Xen's
     /// pages, also where the domain has mapped a grant of its own (`get_paged_frame`).
     pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
-        match self.domains[domain].physmap.get(gfn) {
+        let of = &self.domains[domain];
+        let is_own = |frame: MachineFrame| {
+            let tables = [&of.grants.frames, &of.grants.status_frames];
+            self.frames.belongs_to(frame, domain)
+                || frame == of.shared
+                || tables.iter().any(|table| table.contains(&frame))
+        };
+        match of.physmap.get(gfn) {
             Entry::Ram(frame) | Entry::Xen(frame) => Some(frame),
-            Entry::Grant { frame, .. } if self.frames.belongs_to(frame, domain) => Some(frame),
+            Entry::Grant { frame, .. } if is_own(frame) => Some(frame),
             Entry::Grant { .. } | Entry::Empty | Entry::Hole => None,
         }
     }
