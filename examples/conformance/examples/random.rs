@@ -14,17 +14,11 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let platform = arguments.next().unwrap_or_default();
     let plan: Vec<String> = arguments.collect();
-    let mut plan = plan.join(" ");
     let Some(on) = platforms::of(&platform) else {
         eprintln!("expected a platform, as in x86_64-dom0-4.17, found `{platform}`");
         return ExitCode::FAILURE;
     };
-    if platform.starts_with("x86-") {
-        plan = format!("bits=32 {plan}");
-    }
-    if platform.starts_with("aarch64-") {
-        plan = format!("arm=1 {plan}");
-    }
+    let plan = format!("{} {}", platforms::words(&platform), plan.join(" "));
     let (lines, failure) = platforms::run(&on, 1, xen_sim::FaultRates::new(), move |machine| {
         random::run(&machine, Plan::parse(&plan))
     });

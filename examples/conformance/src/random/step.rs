@@ -181,7 +181,7 @@ impl Step {
             }
         }
         let fields = step.command.fields.len();
-        step.elements = if fields == 0 { 1 } else { length / fields };
+        step.elements = length.checked_div(fields).unwrap_or(1);
         (length == step.elements * fields).then_some(step)
     }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use conformance::list::SCENARIOS;
+use conformance::random::{self, Plan};
 use xen_sim::{FaultRates, Profile};
 
 /// A platform whose transcripts were recorded, and the simulator's profile of it.
@@ -144,6 +145,39 @@ fn no_seed_makes_a_difference() {
             }
         }
     }
+}
+
+/// Reduced random programs, which `cargo xtask guest random` writes: the steps of each follow its
+/// name, and the lines that real Xen printed follow the steps.
+#[test]
+fn every_case_of_a_random_program_prints_what_was_recorded_on_real_xen() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let mut platforms = 0;
+    for file in fs::read_dir(folder).expect("there are cases") {
+        let path = file.expect("the folder can be read").path();
+        let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        let profile = platforms::of(&name).expect("the simulator has a profile of each platform");
+        let text = fs::read_to_string(&path).expect("the file can be read");
+        for case in text.split("\n## ").skip(1) {
+            let recorded: Vec<String> = case
+                .lines()
+                .skip(1)
+                .filter(|line| !line.is_empty() && !line.starts_with("> "))
+                .map(str::to_owned)
+                .collect();
+            let steps: Vec<&str> =
+                case.lines().filter_map(|line| line.strip_prefix("> ")).collect();
+            assert!(!recorded.is_empty() && !steps.is_empty(), "{name}: {case}");
+            let plan = format!("{} case={}", platforms::words(&name), steps.join("/"));
+            let (printed, failure) =
+                platforms::run(&profile, 1, FaultRates::new(), move |machine| {
+                    random::run(&machine, Plan::parse(&plan))
+                });
+            assert_eq!((printed, failure), (recorded, None), "{name}: {case}");
+        }
+        platforms += 1;
+    }
+    assert!(platforms > 0, "there are cases");
 }
 
 #[test]

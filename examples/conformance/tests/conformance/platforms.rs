@@ -23,6 +23,15 @@ pub(crate) fn of(name: &str) -> Option<Profile> {
     Some(Profile { release: Release::new(major.parse().ok()?, minor.parse().ok()?), ..profile })
 }
 
+/// The words of a random program's plan that describe a platform's guests.
+pub(crate) fn words(platform: &str) -> &'static str {
+    match platform.split('-').next() {
+        Some("x86") => "bits=32",
+        Some("aarch64") => "arm=1",
+        _ => "",
+    }
+}
+
 /// Runs a program, and returns the lines that it printed, and why it failed.
 pub(crate) fn run(
     on: &Profile,

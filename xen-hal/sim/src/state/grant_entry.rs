@@ -142,9 +142,21 @@ impl State {
         }
     }
 
+    /// Marks an entry as in use as Xen does before a mapping that fails and before a copy
+    /// (`_set_status`), and clears the marks again.
+    pub(crate) fn use_briefly(&self, owner: usize, reference: u32, writes: bool) {
+        let grants = &self.domains[owner].grants;
+        let active = grants.active.get(&reference);
+        if active.is_none_or(|active| writes && active.writers == 0) {
+            let now = if writes { IN_USE } else { READING };
+            mark_use(grants, &self.memory, reference, now, 0);
+        }
+        self.clear_use(owner, reference, writes);
+    }
+
     /// Clears the marks of an entry's ended uses (`reduce_status_for_pin`), after a use that read
     /// or one that wrote.
-    pub(crate) fn clear_use(&self, owner: usize, reference: u32, wrote: bool) {
+    fn clear_use(&self, owner: usize, reference: u32, wrote: bool) {
         let grants = &self.domains[owner].grants;
         let active = grants.active.get(&reference);
         let writing = active.is_some_and(|active| active.writers > 0);

@@ -88,8 +88,7 @@ fn place(
     let reference = side.pointer.u.reference();
     let granted = grant_map::granted_frame(call, side.domain, reference, write, false);
     if matches!(granted, Ok(_) | Err(GrantStatus::BAD_PAGE)) {
-        // Xen marked the entry as in use, and clears the marks after the copy.
-        call.state.clear_use(side.domain, reference, write);
+        call.state.use_briefly(side.domain, reference, write);
     }
     let (frame, part) = granted?;
     Ok((Place::Frame(frame), part))

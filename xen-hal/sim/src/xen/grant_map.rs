@@ -63,7 +63,7 @@ fn map_page(
 ) -> Result<MachineFrame, GrantStatus> {
     let (reference, writable) = (asked.reference, !flags::READONLY.is_set(asked.flags));
     // If the mapping fails after Xen has marked the entry, Xen clears the marks.
-    let unmark = |call: &Call<'_>| call.state.clear_use(owner, reference, writable);
+    let unmark = |call: &Call<'_>| call.state.use_briefly(owner, reference, writable);
     let granted = granted_frame(call, owner, reference, writable, true);
     if granted == Err(GrantStatus::BAD_PAGE) {
         unmark(call);
