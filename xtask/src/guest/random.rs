@@ -1,6 +1,6 @@
-//! Random programs on real Xen and on the simulator: runs the same seed on both and compares digests
-//! of what they print. If they differ, runs the block of steps that differs again, compares its
-//! lines, reduces the program to the steps that show the difference, and prints it as a case.
+//! Random programs on real Xen and on the simulator: runs the same seed on both and compares
+//! digests of what they print. If they differ, runs the block of steps that differs again, compares
+//! its lines, reduces the program to the steps that show the difference, and prints it as a case.
 
 #[path = "random/case.rs"]
 mod case;
@@ -127,8 +127,8 @@ impl<'s> Comparison<'s> {
     }
 
     /// Runs programs of `steps` steps on both sides, one for each seed. Returns true if all agree.
-    /// Reduces the first program that differs, prints it as a case, and keeps the case if the
-    /// session records.
+    /// Reduces the program of a single seed if it differs, prints it as a case, and keeps the case
+    /// if the session records.
     ///
     /// # Errors
     ///
@@ -136,15 +136,16 @@ impl<'s> Comparison<'s> {
     pub fn run(&self, seeds: &[u64], steps: u32) -> Result<bool, String> {
         let mut all_agree = true;
         let mut compared = 0;
+        let is_alone = seeds.len() == 1;
         for seeds in seeds.chunks(self.batch()) {
             let plan = |seed: &u64| Plan { seed: *seed, steps, only: None, lines: None };
             let plans: Vec<Plan> = seeds.iter().map(plan).collect();
             for (plan, xen) in plans.iter().zip(self.on_xen_all(&plans)?) {
                 let simulator = self.on_the_simulator(&plan.words())?;
                 if let Some(at) = difference(&xen, &simulator) {
-                    // A reduction takes dozens of boots.
-                    self.explain(plan, at, all_agree)?;
                     all_agree = false;
+                    // A reduction takes dozens of boots.
+                    self.explain(plan, at, is_alone)?;
                     continue;
                 }
                 let done = xen.last().and_then(|end| end.split(' ').nth(2)?.parse::<u32>().ok());

@@ -26,6 +26,8 @@ const PORTS: usize = 256;
 const VCPUS: usize = 2;
 /// The first entries of the grant table, in bytes, and of their status, which are compared.
 const ENTRIES: usize = 256;
+/// The reserved entries of a table of version 1, in bytes.
+const RESERVED: usize = 64;
 /// Bytes of an argument, with its lists.
 const BYTES: usize = 512;
 /// An address without memory.
@@ -156,6 +158,9 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         };
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
+        // A toolstack fills the reserved entries.
+        let table = new.page(TABLE);
+        (0..RESERVED).step_by(8).for_each(|byte| new.set(table + byte, 0_u64));
         new.pages = new.reservation();
         new.before = new.look();
         Ok(new)

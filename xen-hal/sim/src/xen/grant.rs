@@ -5,8 +5,8 @@ use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::{Domid, XenPfn};
 use xen_pac::command::Command;
 use xen_pac::grant_table::{
-    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion,
-    GnttabSetupTable, GnttabSwapGrantRef, GrantStatus, command,
+    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetStatusFrames, GnttabGetVersion, GnttabQuerySize,
+    GnttabSetVersion, GnttabSetupTable, GnttabSwapGrantRef, GrantStatus, command,
 };
 
 use super::{Answer, Call, grant_copy, grant_map};
@@ -28,6 +28,7 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
         command::SetVersion::NUMBER => set_version(call, at),
         command::GetVersion::NUMBER => call.update(at, get_version),
         command::SwapGrantRef::NUMBER => each(call, at, count, swap),
+        command::GetStatusFrames::NUMBER => single(call, at, count, status_frames),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -82,6 +83,17 @@ fn table_of(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
     let target = call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)?;
     call.state.may_act_on(call.me.domain, target).map_err(|_| GrantStatus::PERMISSION_DENIED)?;
     Ok(target)
+}
+
+/// `gnttab_get_status_frames`, which only Arm offers. Tables of version 1 have no status pages, and
+/// Arm has no other version.
+fn status_frames(call: &mut Call<'_>, asked: &mut GnttabGetStatusFrames) -> Answer {
+    asked.status = match table_of(call, asked.dom) {
+        Ok(_) if asked.nr_frames == 0 => GrantStatus::OKAY,
+        Ok(_) => GrantStatus::GENERAL_ERROR,
+        Err(status) => status,
+    };
+    Ok(0)
 }
 
 fn query_size(call: &mut Call<'_>, asked: &mut GnttabQuerySize) -> Answer {

@@ -92,7 +92,7 @@ const TOOLSTACK: [(u32, usize, Answer, Answer); 13] = [
     (27, 24, Ok(0), Ok(0)),
     (command::MachphysCompatMfnList::NUMBER, 24, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
     (command::GetVnumainfo::NUMBER, 48, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
-    (command::AcquireResource::NUMBER, 32, Err(Errno::EPERM), Err(Errno::EPERM)),
+    (command::AcquireResource::NUMBER, 32, Err(Errno::EPERM), Err(Errno::EACCES)),
 ];
 
 fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {

@@ -27,6 +27,22 @@ fn wide(flags: u16, domid: Domid, frame: u64) -> GrantEntryV2FullPage {
     entry
 }
 
+/// Only Arm offers the command, and its tables have no status pages.
+#[test]
+fn status_pages_on_arm() {
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| {
+        let ask = |frames, dom| {
+            let mut asked = GnttabGetStatusFrames::new(frames, dom, Handle::NULL);
+            t.give_one(command::GetStatusFrames, &mut asked).map(|_| asked.status)
+        };
+        rows! { t;
+            "none", ask(0, Domid::SELF) => Ok(GrantStatus::OKAY);
+            "one", ask(1, Domid::SELF) => Ok(GrantStatus::GENERAL_ERROR);
+            "of no domain", ask(0, Domid(77)) => Ok(GrantStatus::BAD_DOMAIN);
+        }
+    });
+}
+
 #[test]
 fn counts_and_arguments_that_are_nowhere() {
     on(PROFILES, DomainConfig::new(), |profile, t| {
