@@ -146,6 +146,8 @@
 //! | `net` | network interfaces |
 //! | `critical-section` | an implementation of the crate `critical-section`, for kernels: a [`platform::ReentrantLock`] that is taken with interrupts off |
 //! | `async` | `event::Wakers` and `xenstore::AsyncStore`: events and xenstore as futures, for any executor |
+//! | `block-device-driver` | `blk::AsyncBlockDevice`, with the trait of that crate; without the trait, it needs only `async` and `blk` |
+//! | `embassy-net-driver` | `net::AsyncNetDevice`, a driver for `embassy-net` |
 //! | `embassy-time-driver` | the clock and timers of `embassy-time`, and thus the delays of `embedded-hal-async`: `embassy::{PvTimer, VirtualTimer}` |
 //! | `embassy-executor` | `embassy::Executor`, which sleeps without losing a wakeup |
 //! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |

@@ -56,8 +56,9 @@
 //! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
 //! [broken](BlockError::Broken) until it is connected again. Responses may arrive in any order.
 //!
-//! The module implements the traits of `embedded-storage` because they are blocking, as its own
-//! methods are. The traits of `block-device-driver` are async.
+//! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`. With the
+//! feature `async`, an `AsyncBlockDevice` has the same operations as futures; the feature
+//! `block-device-driver` adds the trait of that crate to it.
 
 use core::num::TryFromIntError;
 
@@ -71,9 +72,13 @@ use crate::ring::{DevicePage, Protocol, Wait, YieldWait};
 use crate::xenbus::{Frontend, Step, XenbusError};
 use crate::xenstore::{Store, StoreError, Tree};
 
+#[cfg(feature = "async")]
+mod asynch;
 mod queue;
 mod storage;
 
+#[cfg(feature = "async")]
+pub use asynch::AsyncBlockDevice;
 pub use queue::RequestId;
 
 use queue::{ENTRIES, Operation, Queue};
@@ -339,20 +344,7 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     ///
     /// As for [`read`](Self::read).
     pub fn flush(&mut self) -> Result<(), BlockError> {
-        if !self.info.flush {
-            return Ok(());
-        }
-        let mut attempt = 0;
-        let id = loop {
-            match self.submit_flush() {
-                Err(BlockError::Busy) => self.pause(&mut attempt)?,
-                id => break id?,
-            }
-        };
-        while self.answer(id, &mut [])?.is_none() {
-            self.pause(&mut attempt).inspect_err(|_| self.queue.cancel(id))?;
-        }
-        Ok(())
+        if self.info.flush { self.transfer(Transfer::Flush, 0) } else { Ok(()) }
     }
 
     /// Sends a request to read `bytes`, starting at `sector`, and does not wait. Returns the
@@ -420,61 +412,20 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.cancel(id);
     }
 
-    /// Waits once for the backend. `attempt` is the number of earlier waits of the same operation.
-    fn pause(&mut self, attempt: &mut u32) -> Result<(), BlockError> {
-        if self.wait.wait(self.queue.port(), *attempt).is_break() {
-            return Err(BlockError::TimedOut);
-        }
-        *attempt = attempt.saturating_add(1);
-        Ok(())
-    }
-
-    /// Transfers data with as many requests at once as there is room for.
-    fn transfer(&mut self, mut data: Transfer<'_>, sector: u64) -> Result<(), BlockError> {
-        let mut flights = Flights { all: [None; ENTRIES], first: 0, next: 0 };
-        let result = self.transfer_by(&mut flights, &mut data, sector);
-        // After an error, cancel the remaining requests without waiting.
-        while let Some(flight) = flights.pop() {
-            self.queue.cancel(flight.id);
-        }
-        result
-    }
-
-    fn transfer_by(
-        &mut self,
-        flights: &mut Flights,
-        data: &mut Transfer<'_>,
-        sector: u64,
-    ) -> Result<(), BlockError> {
-        let (total, mut begun, mut attempt) = (data.len(), 0, 0);
+    /// Transfers data, and waits for the backend.
+    fn transfer(&mut self, data: Transfer<'_>, sector: u64) -> Result<(), BlockError> {
+        let (port, mut attempt) = (self.queue.port(), 0);
+        let mut job = Job::new(&mut self.queue, data, sector);
         loop {
-            while begun < total && !flights.is_full() {
-                let from = sector + (begun / SECTOR_SIZE) as u64;
-                match self.queue.enqueue(data.operation(begun), from) {
-                    Ok((id, length)) => {
-                        flights.push(Flight { id, start: begun, length });
-                        begun += length;
+            match job.advance()? {
+                Advance::Done => return Ok(()),
+                Advance::Answered => attempt = 0,
+                Advance::Waits => {
+                    if self.wait.wait(port, attempt).is_break() {
+                        return Err(BlockError::TimedOut);
                     }
-                    Err(BlockError::Busy) => break,
-                    Err(error) => return Err(error),
+                    attempt = attempt.saturating_add(1);
                 }
-            }
-            self.queue.notify()?;
-            let answered = match flights.oldest() {
-                None if begun == total => return Ok(()),
-                None => None,
-                Some(Flight { id, start, length }) => {
-                    let answer = self.queue.answer(id, data.destination(start, length));
-                    if !matches!(answer, Ok(None)) {
-                        flights.pop();
-                    }
-                    answer?
-                }
-            };
-            match answered {
-                // At most one iteration for each request.
-                Some(()) => attempt = 0,
-                None => self.pause(&mut attempt)?,
             }
         }
     }
@@ -490,17 +441,82 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     }
 }
 
+/// A transfer, with as many requests at once as there is room for. Dropping it cancels those in
+/// flight.
+struct Job<'j, 'd, 'a, 't, H: Hypercall + Copy, A> {
+    queue: &'j mut Queue<'a, 't, H, A>,
+    data: Transfer<'d>,
+    sector: u64,
+    /// The number of bytes for which there are requests.
+    begun: usize,
+    flights: Flights,
+}
+
+/// The state of a transfer.
+enum Advance {
+    /// A request was answered. There may be more to do at once.
+    Answered,
+    /// The backend must act first.
+    Waits,
+    Done,
+}
+
+impl<'j, 'd, 'a, 't, H: Hypercall + Copy, A> Job<'j, 'd, 'a, 't, H, A> {
+    fn new(queue: &'j mut Queue<'a, 't, H, A>, data: Transfer<'d>, sector: u64) -> Self {
+        let flights = Flights { all: [None; ENTRIES], first: 0, next: 0 };
+        Self { queue, data, sector, begun: 0, flights }
+    }
+
+    /// Sends the requests for which there is room, and takes at most one answer.
+    fn advance(&mut self) -> Result<Advance, BlockError> {
+        let total = self.data.len();
+        while self.begun < total && !self.flights.is_full() {
+            let from = self.sector + (self.begun / SECTOR_SIZE) as u64;
+            match self.queue.enqueue(self.data.operation(self.begun), from) {
+                Ok((id, length)) => {
+                    self.flights.push(Flight { id, start: self.begun, length });
+                    // A flush has no bytes.
+                    self.begun += length.max(1);
+                }
+                Err(BlockError::Busy) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.queue.notify()?;
+        let Some(Flight { id, start, length }) = self.flights.oldest() else {
+            return Ok(if self.begun == total { Advance::Done } else { Advance::Waits });
+        };
+        let answer = self.queue.answer(id, self.data.destination(start, length));
+        if !matches!(answer, Ok(None)) {
+            self.flights.pop();
+        }
+        // There is at most one answer for each request.
+        Ok(if answer?.is_some() { Advance::Answered } else { Advance::Waits })
+    }
+}
+
+impl<H: Hypercall + Copy, A> Drop for Job<'_, '_, '_, '_, H, A> {
+    fn drop(&mut self) {
+        while let Some(flight) = self.flights.pop() {
+            self.queue.cancel(flight.id);
+        }
+    }
+}
+
 /// The data of a transfer.
 enum Transfer<'d> {
     Read(&'d mut [u8]),
     Write(&'d [u8]),
+    Flush,
 }
 
 impl Transfer<'_> {
+    /// Returns the number of bytes, and 1 for a flush.
     fn len(&self) -> usize {
         match self {
             Self::Read(data) => data.len(),
             Self::Write(data) => data.len(),
+            Self::Flush => 1,
         }
     }
 
@@ -509,6 +525,7 @@ impl Transfer<'_> {
         match self {
             Self::Read(data) => Operation::Read(data.len() - begun),
             Self::Write(data) => Operation::Write(&data[begun..]),
+            Self::Flush => Operation::Flush,
         }
     }
 
@@ -516,7 +533,7 @@ impl Transfer<'_> {
     fn destination(&mut self, start: usize, length: usize) -> &mut [u8] {
         match self {
             Self::Read(data) => &mut data[start..start + length],
-            Self::Write(_) => &mut [],
+            Self::Write(_) | Self::Flush => &mut [],
         }
     }
 }

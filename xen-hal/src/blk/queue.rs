@@ -268,6 +268,20 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         Ok(())
     }
 
+    #[cfg(feature = "async")]
+    pub(super) const fn events(&self) -> Events<H> {
+        self.channel.events()
+    }
+
+    /// True if the backend has answered all requests.
+    #[cfg(feature = "async")]
+    pub(super) fn is_idle(&self) -> bool {
+        let waits = |request: &Request| {
+            matches!(request.progress, Progress::InFlight | Progress::Cancelled)
+        };
+        !self.requests.iter().any(waits)
+    }
+
     pub(super) fn cancel(&mut self, id: RequestId) {
         match self.find(id).map(|request| &mut request.progress) {
             Some(progress @ Progress::InFlight) => *progress = Progress::Cancelled,

@@ -164,7 +164,7 @@ impl<H: Hypercall + Copy> Channel<H> {
         self.kind
     }
 
-    pub(super) const fn events(&self) -> Events<H> {
+    pub(crate) const fn events(&self) -> Events<H> {
         self.events
     }
 

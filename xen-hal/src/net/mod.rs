@@ -60,7 +60,8 @@
 //! ```
 //!
 //! No operation waits for the backend. [`NetDevice`] is a [`Device`](smoltcp::phy::Device) of
-//! `smoltcp`. Every frame is an Ethernet frame without its checksum, in one page: the driver
+//! `smoltcp`. With the feature `embassy-net-driver`, an `AsyncNetDevice` is a driver for
+//! `embassy-net`. Every frame is an Ethernet frame without its checksum, in one page: the driver
 //! negotiates neither scatter-gather nor offloads.
 //!
 //! Frames are copied through the driver's own pages. The backend is not trusted: a response must be
@@ -80,9 +81,13 @@ use crate::ring::{DevicePage, Protocol, Wait};
 use crate::xenbus::{Frontend, Step, XenbusError};
 use crate::xenstore::{Store, StoreError, Tree};
 
+#[cfg(feature = "embassy-net-driver")]
+mod asynch;
 mod half;
 mod phy;
 
+#[cfg(feature = "embassy-net-driver")]
+pub use asynch::{AsyncNetDevice, Link};
 pub use phy::{RxToken, TxToken};
 
 use half::Half;

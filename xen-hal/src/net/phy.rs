@@ -9,8 +9,8 @@ use crate::hypercall::Hypercall;
 /// A received frame.
 #[derive(Debug)]
 pub struct RxToken {
-    frame: [u8; FRAME_MAX],
-    length: usize,
+    pub(super) frame: [u8; FRAME_MAX],
+    pub(super) length: usize,
 }
 
 impl phy::RxToken for RxToken {
@@ -21,7 +21,7 @@ impl phy::RxToken for RxToken {
 
 /// Permission to send a frame.
 #[derive(Debug)]
-pub struct TxToken<'d, 'a, 't, H: Hypercall + Copy, A>(&'d mut NetDevice<'a, 't, H, A>);
+pub struct TxToken<'d, 'a, 't, H: Hypercall + Copy, A>(pub(super) &'d mut NetDevice<'a, 't, H, A>);
 
 impl<H: Hypercall + Copy, A> phy::TxToken for TxToken<'_, '_, '_, H, A> {
     /// If no page is free when the frame is complete, drops the frame.

@@ -9,18 +9,17 @@ use crate::platform::VcpuId;
 
 /// Wakes a task when a driver's port has an event. The port stays open when this is dropped: the
 /// driver or the domain owns the channel.
-#[derive(Debug)]
 pub(crate) struct PortListener<'a, H: Hypercall + Copy>(ManuallyDrop<AsyncListener<'a, H>>);
 
 impl<'a, H: Hypercall + Copy> PortListener<'a, H> {
     pub(crate) fn new<const PORTS: usize, const VCPUS: usize>(
-        xen: H,
+        events: Events<H>,
         port: Port,
         wakers: &'a Wakers<PORTS>,
         dispatcher: &'a Dispatcher<VCPUS>,
         vcpu: VcpuId,
     ) -> Result<Self, EventError> {
-        let channel = Events::new(xen).adopt(port, Kind::Interdomain, VcpuId(0));
+        let channel = events.adopt(port, Kind::Interdomain, VcpuId(0));
         match wakers.listen(dispatcher, channel, vcpu) {
             Ok(listener) => Ok(Self(ManuallyDrop::new(listener))),
             Err(refused) => {

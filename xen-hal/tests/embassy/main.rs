@@ -1,6 +1,7 @@
 //! Embassy on the simulator: timers, executors of two vCPUs, events and the console as futures.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod devices;
 mod hunt;
 mod port;
 

@@ -72,16 +72,20 @@ pub(crate) fn run(guest: Guest, tasks: impl FnOnce(Spawner)) -> Result<(), Error
     Ok(())
 }
 
+/// Spawns a task that need not end before `run` returns.
+pub(crate) fn spawn_background<F: Future<Output = ()> + 'static>(spawner: Spawner, task: F) {
+    spawner.spawn(spawned(Box::leak(Box::new(TaskStorage::new())), task));
+}
+
 /// Spawns a task on the calling vCPU. The storage of the macro's tasks is the process's, and a
 /// machine can end before its tasks: here each task has its own.
 pub(crate) fn spawn<F: Future<Output = ()> + 'static>(spawner: Spawner, task: F) {
     let left = &TASKS.get()[Guest::here().expect("a vCPU").vcpu().0 as usize];
     left.fetch_add(1, Ordering::Relaxed);
-    let task = async move {
+    spawn_background(spawner, async move {
         task.await;
         left.fetch_sub(1, Ordering::Relaxed);
-    };
-    spawner.spawn(spawned(Box::leak(Box::new(TaskStorage::new())), task));
+    });
 }
 
 fn spawned<F: Future<Output = ()> + 'static>(

@@ -18,11 +18,13 @@ const C_LIBRARY: &str = "--locked --manifest-path xen-hal/capi/Cargo.toml \
     --config xen-hal/capi/check.toml";
 
 /// The features of the HAL.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 12] = [
     "blk",
+    "block-device-driver",
     "critical-section",
     "defmt",
     "embassy-executor",
+    "embassy-net-driver",
     "embassy-time-driver",
     "embedded-hal",
     "embedded-io",

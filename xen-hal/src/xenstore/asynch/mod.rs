@@ -14,7 +14,7 @@ use xen_pac::xenstore::{XENSTORE_PAYLOAD_MAX, XsdSockmsgType};
 use super::inbox::HEADER;
 use super::tree::{self, AsPath, NodePath};
 use super::{RequestId, Store, StoreError, TRANSACTION_ATTEMPTS};
-use crate::event::{Dispatcher, EventError, Port, Wakers};
+use crate::event::{Dispatcher, EventError, Events, Port, Wakers};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::VcpuId;
 use crate::ring::{PortListener, Wait, YieldWait};
@@ -105,7 +105,8 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         vcpu: VcpuId,
     ) -> Result<Self, EventError> {
         let connection = store.connection;
-        let events = PortListener::new(connection.xen, connection.port, wakers, dispatcher, vcpu)?;
+        let (events, port) = (Events::new(connection.xen), connection.port);
+        let events = PortListener::new(events, port, wakers, dispatcher, vcpu)?;
         let (state, waiting) = (State::new(connection, outbox), [const { None }; TASKS_MAX]);
         Ok(Self {
             events: RefCell::new(events),
