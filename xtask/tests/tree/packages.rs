@@ -14,12 +14,14 @@ const PACKAGES: [(&str, &str, &str, &[&str]); 3] = [
 ];
 
 /// The features of `xen-hal`, each of which integrates another crate or adds a driver.
-const INTEGRATIONS: [&str; 11] = [
+const INTEGRATIONS: [&str; 13] = [
     "async",
     "blk",
+    "block-device-driver",
     "critical-section",
     "defmt",
     "embassy-executor",
+    "embassy-net-driver",
     "embassy-time-driver",
     "embedded-hal",
     "embedded-io",
