@@ -3,99 +3,25 @@
 //!
 //! Nothing panics, every result can be shown, and every wait ends when the caller's patience does.
 
-use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
-use std::ptr::NonNull;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use xen_hal::console::Console;
-use xen_hal::event::Port;
-use xen_hal::grant::PageMemory;
-use xen_hal::ring::{BackRing, FrontRing, Protocol, RingPage, YieldWait};
+use xen_hal::ring::{BackRing, FrontRing, Protocol};
 use xen_hal::start_info::StartInfo;
 use xen_hal::xenbus::{Frontend, ShutdownControl, Step};
 use xen_hal::xenstore::{Store, Tree};
 use xen_pac::base::Domid;
 use xen_pac::blkif::{BlkifRequest, BlkifResponse};
 use xen_pac::console_ring::XenconsInterface;
-use xen_pac::hypercall::HypercallNr;
 use xen_pac::start_info::XEN_HVM_START_MAGIC_VALUE;
 use xen_pac::xenstore::{XenbusState, XenstoreDomainInterface, XsdSockmsgType};
 
 use crate::fake::{Fake, clear, page};
 use crate::input::Input;
+use crate::peer::{PORT, STEPS, Shared, Xen};
 
-/// More steps show nothing new, and cost time.
-const STEPS: usize = 48;
-/// How often an operation waits before it gives up.
-const ATTEMPTS: u32 = 40;
-const PORT: Port = Port(1);
-const WORDS: usize = 1024;
-
-/// The shared page, which the input may change at any time.
-#[derive(Clone, Copy)]
-struct Page;
-
-// SAFETY: the page is allocated for ever, and used by one owner at a time on one thread.
-unsafe impl RingPage for Page {
-    fn page(&self) -> NonNull<PageMemory> {
-        page(0)
-    }
-}
-
-impl Page {
-    fn word(self, index: usize) -> &'static AtomicU32 {
-        // SAFETY: the index is below the number of words of a page.
-        let word = unsafe { page::<AtomicU32>(0).add(index % WORDS) };
-        // SAFETY: the page is never freed, and all of it is accessed by atomics.
-        unsafe { word.as_ref() }
-    }
-
-    /// Changes some words of the page, often those at `indices`.
-    fn scribble(self, input: &Input, indices: &[usize]) {
-        for _ in 0..input.below(4) {
-            let word = match input.below(4) {
-                0 => usize::from(input.u16()),
-                other => indices[other % indices.len()],
-            };
-            let near = self.word(word).load(Ordering::Relaxed).wrapping_add(input.byte().into());
-            let value = if input.below(2) == 0 { near } else { input.number() as u32 };
-            self.word(word).store(value, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A hypervisor that knows notifications, and has the peer act at each yield.
-struct Xen<'a> {
-    fake: Fake<'a>,
-    yields: Rc<Cell<u32>>,
-}
-
-impl<'a> Xen<'a> {
-    fn new(peer: impl FnMut() + 'a) -> Self {
-        let (yields, peer) = (Rc::new(Cell::new(0)), RefCell::new(peer));
-        let count = yields.clone();
-        let fake = Fake(Box::new(move |number, _| {
-            if number == HypercallNr::SCHED_OP.0 {
-                count.set(count.get() + 1);
-                (peer.borrow_mut())();
-            }
-            0
-        }));
-        Self { fake, yields }
-    }
-
-    /// What `work` results in, after at most as many yields as `operations` that wait.
-    fn patiently<T>(&self, operations: u32, work: impl FnOnce() -> T) -> T {
-        let before = self.yields.get();
-        let result = work();
-        let waited = self.yields.get() - before;
-        let limit = operations * (ATTEMPTS + 1);
-        assert!(waited <= limit, "{waited} yields in {operations} operations");
-        result
-    }
-}
+/// The page that the input may change at any time.
+const PAGE: Shared = Shared(0);
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
@@ -119,11 +45,22 @@ fn shown<T: Debug, E: Display>(result: &Result<T, E>) -> bool {
 
 fn start_info(input: &Input) {
     const BASE: u64 = 0x1000;
+    // Bytes of the input, and a header whose addresses mostly lie within them.
     let mut image: Vec<u8> = (0..1 + u16::from(input.byte())).map(|_| input.byte()).collect();
-    if input.below(4) > 0 && image.len() >= 4 {
-        image[..4].copy_from_slice(&XEN_HVM_START_MAGIC_VALUE.to_le_bytes());
+    let address = || match input.below(8) {
+        0 => input.number(),
+        near => BASE + (near * input.below(32)) as u64,
+    };
+    let counts = |versions: usize| u64::from(input.byte()) << 32 | input.below(versions) as u64;
+    if input.below(8) > 0 {
+        let magic = u64::from(XEN_HVM_START_MAGIC_VALUE) | (input.below(3) as u64) << 32;
+        let fields = [magic, counts(4), address(), address(), address(), address(), counts(4)];
+        for (place, field) in image.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
     }
     let bytes = &image;
+    let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
     let memory = |address: u64, length: usize| {
         let first = usize::try_from(address.checked_sub(BASE)?).ok()?;
         bytes.get(first..first.checked_add(length)?)
@@ -131,6 +68,9 @@ fn start_info(input: &Input) {
     let Ok(info) = StartInfo::read(BASE, memory) else { return };
     shown(&info.command_line());
     let _ = (info.version(), info.rsdp(), format!("{info:?}"));
+    if let Ok(modules) = info.modules() {
+        assert_eq!(modules.len() as u64, word(12).into());
+    }
     for module in info.modules().into_iter().flatten() {
         if let Ok(data) = module.data() {
             assert_eq!(data.len() as u64, module.size());
@@ -151,8 +91,8 @@ impl Protocol for Blkif {
 
 /// Both ends; the input writes to the page behind their backs.
 fn ring(input: &Input) {
-    let mut front: FrontRing<Page, Blkif> = FrontRing::new(Page);
-    let mut back: BackRing<Page, Blkif> = BackRing::new(Page);
+    let mut front: FrontRing<Shared, Blkif> = FrontRing::new(PAGE);
+    let mut back: BackRing<Shared, Blkif> = BackRing::new(PAGE);
     let (mut pushed, mut published, mut popped) = (0_usize, 0, 0);
     let (mut taken, mut answered) = (0_usize, 0);
     for _ in 0..STEPS {
@@ -168,7 +108,7 @@ fn ring(input: &Input) {
             5 => answered += usize::from(back.push(&BlkifResponse::ZEROED).is_ok()),
             6 => _ = back.publish(),
             7 => _ = back.rearm(),
-            _ => Page.scribble(input, &[0, 1, 2, 3]),
+            _ => _ = PAGE.scribble(input, &[0, 1, 2, 3]),
         }
         assert!(popped <= published && front.outstanding() == pushed - popped);
         assert!(answered <= taken && back.outstanding() == taken - answered);
@@ -177,11 +117,10 @@ fn ring(input: &Input) {
 }
 
 fn console(input: &Input) {
-    let xen = Xen::new(|| Page.scribble(input, &[768, 769, 770, 771]));
+    let xen = Xen::new(|| _ = PAGE.scribble(input, &[768, 769, 770, 771]));
     // SAFETY: the page is used by this console, and by the peer as words.
     let ring = unsafe { XenconsInterface::from_ptr(page(0)) };
-    let wait = YieldWait::new(&xen.fake).attempts(ATTEMPTS);
-    let mut console = Console::over_ring(&xen.fake, ring, PORT).with_wait(wait);
+    let mut console = Console::over_ring(&xen.fake, ring, PORT).with_wait(xen.wait());
     let mut bytes = [0; 1500];
     for _ in 0..STEPS {
         let length = usize::from(input.u16()) % bytes.len();
@@ -192,7 +131,7 @@ fn console(input: &Input) {
             2 => assert!(console.try_read(&mut bytes[..length]).is_ok_and(|count| count <= length)),
             3 => _ = xen.patiently(1, || console.read(&mut bytes[..length])),
             4 => _ = xen.patiently(1, || console.flush()),
-            _ => Page.scribble(input, &[768, 769, 770, 771]),
+            _ => _ = PAGE.scribble(input, &[768, 769, 770, 771]),
         }
     }
 }
@@ -220,7 +159,7 @@ fn server(input: &Input) -> impl FnMut() {
         match input.below(6) {
             0 => answer(ring, input, input.byte().into(), last),
             1 => answer(ring, input, XsdSockmsgType::WATCH_EVENT.0, 0),
-            2 => Page.scribble(input, &[512, 513, 514, 515, 516, 517]),
+            2 => _ = PAGE.scribble(input, &[512, 513, 514, 515, 516, 517]),
             _ => {}
         }
     }
@@ -251,12 +190,8 @@ fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32) 
 /// Runs `work` with a store whose server is the input.
 fn with_store(input: &Input, work: impl FnOnce(&Xen<'_>, &mut Store<'_, &Fake<'_>>)) {
     let xen = Xen::new(server(input));
-    let mut storage = vec![0; 16 + 24 * usize::from(input.byte())];
-    // SAFETY: the page is used by this store, and by the server on the same thread.
-    let ring = unsafe { XenstoreDomainInterface::from_ptr(page(0)) };
-    let wait = YieldWait::new(&xen.fake).attempts(ATTEMPTS);
-    let mut store = Store::over_ring(&xen.fake, ring, PORT, &mut storage).with_wait(wait);
-    work(&xen, &mut store);
+    let storage = 16 + 24 * usize::from(input.byte());
+    xen.with_store(storage, |store| work(&xen, store));
 }
 
 fn xenstore(input: &Input) {

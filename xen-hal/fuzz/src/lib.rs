@@ -8,8 +8,10 @@ pub mod bytes;
 pub mod clock;
 pub mod devices;
 pub mod dispatch;
+pub mod drivers;
 mod fake;
 mod input;
+mod peer;
 pub mod revoke;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! Each target once on fixed inputs, without a fuzzer.
 
-use crate::{answers, bytes, clock, devices, dispatch, revoke};
+use crate::{answers, bytes, clock, devices, dispatch, drivers, revoke};
 
-const TARGETS: [fn(&[u8]); 6] =
-    [answers::run, bytes::run, clock::run, devices::run, dispatch::run, revoke::run];
+const TARGETS: [fn(&[u8]); 7] =
+    [answers::run, bytes::run, clock::run, devices::run, dispatch::run, drivers::run, revoke::run];
 
 /// Bytes without a pattern, the same each time.
 fn noise(seed: u64) -> Vec<u8> {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::tools;
 
 /// The targets: each is a module and a program of `xen-hal/fuzz`.
-pub const TARGETS: [&str; 6] = ["answers", "bytes", "clock", "devices", "dispatch", "revoke"];
+pub const TARGETS: [&str; 7] =
+    ["answers", "bytes", "clock", "devices", "dispatch", "drivers", "revoke"];
 
 /// Makes the compiler count which code an input reaches and record what it compares. These are the
 /// flags of cargo-fuzz.
