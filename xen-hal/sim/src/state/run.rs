@@ -1,5 +1,7 @@
 //! Which vCPUs can run, and how domains end or are restored.
 
+use std::collections::BTreeSet;
+
 use xen_hal::platform::{PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::GNTTAB_NR_RESERVED_ENTRIES;
@@ -190,6 +192,7 @@ impl State {
         }
         let domain = me.domain;
         self.release(domain);
+        self.leave_mapped_pages(domain);
         self.forget_registrations(domain);
         let uptime = (1 + self.random.below(MAX_UPTIME)) as u64 * NANOS_PER_SECOND;
         self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
@@ -208,6 +211,31 @@ impl State {
         }
         self.announce_change();
         false
+    }
+
+    /// Gives a domain a copy of each of its pages that other domains have mapped. They keep the
+    /// page of the domain that ends on the old host.
+    fn leave_mapped_pages(&mut self, domain: usize) {
+        let id = self.domains[domain].id;
+        let maps = self.domains.iter().flat_map(|other| other.grants.maps.iter().flatten());
+        let mapped: BTreeSet<_> = maps.filter(|map| map.owner == id).map(|map| map.frame).collect();
+        let physmap = &mut self.domains[domain].physmap;
+        let all: Vec<_> = physmap.entries().collect();
+        for (frame, entry) in all {
+            let Entry::Ram(page) = entry else { continue };
+            if !mapped.contains(&page) {
+                continue;
+            }
+            // If the machine has no memory left, the page stays shared.
+            let Some(copy) = self.frames.take_for(domain, &self.memory) else { return };
+            let mut content = [0; PAGE_SIZE];
+            self.memory.read(page, 0, &mut content);
+            self.memory.write(copy, 0, &content);
+            if physmap.free(frame, &mut self.frames, &self.memory).is_ok() {
+                // If the host refuses, the frame stays empty, and the program faults there.
+                let _ = physmap.put(frame, Entry::Ram(copy), &self.memory);
+            }
+        }
     }
 
     /// Removes a domain's registrations with Xen.
