@@ -20,6 +20,7 @@
 //! | the [`Dispatcher`](crate::event::Dispatcher) of the setup | attached again, with all ports masked; listen to the new channels |
 //! | singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
 //! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | no longer in use by the peer, once the table is mapped again: [`GrantTable::recover`] returns a deferred page, and the reference of a dropped grant is free |
+//! | a block device, a network interface | suspend each before the domain, and resume it after xenstore is reopened: `BlockDevice::suspend`, `NetDevice::suspend` |
 //! | console and xenstore | new rings at the same frames, and the same ports: reopen them |
 //!
 //! ```

@@ -50,6 +50,7 @@
 //! - For several requests in flight, use [`BlockDevice::submit_read`] and the other `submit`
 //!   methods, and [`BlockDevice::answer`].
 //! - [`embedded_storage::Storage`] reads and writes bytes at any offset below 4 GiB.
+//! - [`BlockDevice::suspend`] keeps the requests in flight across a suspend of the domain.
 //!
 //! Data is copied through the driver's own pages, each granted for one request, so the backend
 //! never sees the caller's memory. The backend is not trusted: a response must be the first to a
@@ -75,11 +76,13 @@ use crate::xenstore::{Store, StoreError, Tree};
 #[cfg(feature = "async")]
 mod asynch;
 mod queue;
+mod resume;
 mod storage;
 
 #[cfg(feature = "async")]
 pub use asynch::AsyncBlockDevice;
 pub use queue::RequestId;
+pub use resume::{ResumeBlockError, SuspendedBlockDevice};
 
 use queue::{ENTRIES, Operation, Queue};
 
@@ -147,6 +150,9 @@ pub enum BlockError {
     /// The backend sent an invalid response. Connect the device again.
     #[error("the block device's backend broke the protocol")]
     Broken,
+    /// The pages or the device are not those that were suspended.
+    #[error("expected the pages and the block device that were suspended")]
+    NotSuspended,
 }
 
 impl From<StoreError> for BlockError {
@@ -238,26 +244,43 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<Self, BlockError> {
         let mut frontend = Frontend::open(store, device)?;
-        let connected = Self::handshake(xen, store, &mut frontend, table, pages);
+        let connect = |frontend: &mut Frontend<'a>| -> Result<_, BlockError> {
+            let number = device_number(store, frontend)?;
+            let queue = Queue::new(xen, table, frontend.backend_domain(), number, pages)?;
+            let info = queue.handshake(store, frontend)?;
+            Ok((queue, info))
+        };
+        let connected = connect(&mut frontend);
         let (queue, info) = connected.inspect_err(|_| frontend.clone().abandon(store))?;
         Ok(Self { frontend, queue, info, wait: YieldWait::new(xen) })
     }
 
+    /// Replaces the way in which the device waits for the backend.
+    #[must_use]
+    pub fn with_wait<W: Wait>(self, wait: W) -> BlockDevice<'a, 't, H, A, W> {
+        let Self { frontend, queue, info, .. } = self;
+        BlockDevice { frontend, queue, info, wait }
+    }
+}
+
+/// Returns the number of a device. The request's field can be too small for it. The backend ignores
+/// the field, because it identifies the device by its directory.
+fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u16, BlockError> {
+    let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
+    Ok(number as u16)
+}
+
+impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
+    /// Connects the queue to the backend. Returns the device's properties.
     fn handshake<V: Wait>(
-        xen: H,
+        &self,
         store: &mut Store<'_, H, V>,
-        frontend: &mut Frontend<'a>,
-        table: GrantTable<'t, H, A>,
-        pages: &'a mut [DevicePage<'t>],
-    ) -> Result<(Queue<'a, 't, H, A>, BlockInfo), BlockError> {
-        let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
-        // The request's field can be too small for the device's number. The backend ignores it,
-        // because it identifies the device by its directory.
-        let queue = Queue::new(xen, table, frontend.backend_domain(), number as u16, pages)?;
+        frontend: &mut Frontend<'_>,
+    ) -> Result<BlockInfo, BlockError> {
         loop {
             match frontend.next_step(store)? {
                 Step::Publish => {
-                    let (ring, port) = (queue.ring_reference(), queue.port().0);
+                    let (ring, port) = (self.ring_reference(), self.port().0);
                     let keys = [
                         ("ring-ref", &ring as _),
                         ("event-channel", &port as _),
@@ -268,19 +291,12 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
                 Step::Connect => {
                     let info = BlockInfo::read(frontend, store)?;
                     frontend.switch(store, XenbusState::CONNECTED)?;
-                    return Ok((queue, info));
+                    return Ok(info);
                 }
                 Step::Closed => frontend.restart(store)?,
                 _ => return Err(XenbusError::BackendGone.into()),
             }
         }
-    }
-
-    /// Replaces the way in which the device waits for the backend.
-    #[must_use]
-    pub fn with_wait<W: Wait>(self, wait: W) -> BlockDevice<'a, 't, H, A, W> {
-        let Self { frontend, queue, info, .. } = self;
-        BlockDevice { frontend, queue, info, wait }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ring::{DevicePage, DeviceRing, FrontRing};
 /// The maximum number of requests in flight.
 pub(super) const ENTRIES: usize = FrontRing::<Grant<'static>, Blkif>::ENTRIES;
 
-const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
+pub(super) const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
 
 /// A request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl Operation<'_> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// Free.
     Free,
     InFlight,
@@ -77,33 +77,57 @@ enum Progress {
 }
 
 #[derive(Clone, Copy)]
-struct Request {
-    progress: Progress,
-    serial: u32,
+pub(super) struct Request {
+    pub(super) progress: Progress,
+    pub(super) serial: u32,
     operation: BlkifOperation,
+    sector: u64,
+    pub(super) bytes: usize,
     /// The indices of the pages. The first `count` elements are used.
     pages: [usize; SEGMENTS],
     count: usize,
+}
+
+impl Request {
+    /// Returns what the backend may do with the request's pages.
+    pub(super) fn access(&self) -> Access {
+        match (self.progress, self.operation) {
+            (Progress::Done(_), _) | (_, BlkifOperation::WRITE) => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        }
+    }
+
+    /// Returns the indices of the request's pages.
+    pub(super) fn pages(&self) -> &[usize] {
+        &self.pages[..self.count]
+    }
 }
 
 const NO_REQUEST: Request = Request {
     progress: Progress::Free,
     serial: 0,
     operation: BlkifOperation::READ,
+    sector: 0,
+    bytes: 0,
     pages: [0; SEGMENTS],
     count: 0,
 };
 
+/// Returns the segment of a page's first `length` bytes, which are whole sectors.
+pub(super) const fn segment_of(page: GrantRef, length: usize) -> BlkifRequestSegment {
+    BlkifRequestSegment::new(page.0, 0, (length / SECTOR_SIZE).saturating_sub(1) as u8)
+}
+
 /// The ring, its channel, and the requests.
 pub(super) struct Queue<'a, 't, H: Hypercall + Copy, A> {
-    table: GrantTable<'t, H, A>,
-    channel: Channel<H>,
-    peer: Domid,
-    handle: u16,
-    ring: DeviceRing<'a, 't, Blkif>,
-    requests: [Request; ENTRIES],
-    serial: u32,
-    broken: bool,
+    pub(super) table: GrantTable<'t, H, A>,
+    pub(super) channel: Channel<H>,
+    pub(super) peer: Domid,
+    pub(super) handle: u16,
+    pub(super) ring: DeviceRing<'a, 't, Blkif>,
+    pub(super) requests: [Request; ENTRIES],
+    pub(super) serial: u32,
+    pub(super) broken: bool,
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
@@ -142,23 +166,32 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         let index = index.ok_or(BlockError::Busy)?;
         let mut request =
             Request { progress: Progress::InFlight, operation: operation.number(), ..NO_REQUEST };
+        request.sector = sector;
         let mut segments = [BlkifRequestSegment::ZEROED; SEGMENTS];
         let lent = self.lend_pages(operation, &mut request, &mut segments);
         let queued = lent.and_then(|bytes| {
             self.serial = self.serial.wrapping_add(1);
-            request.serial = self.serial;
-            let id = RequestId { index: index as u32, serial: request.serial };
-            let (number, count) = (request.operation, request.count as u8);
-            let entry =
-                BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
-            self.ring.ring().push(&entry).map_err(|_| BlockError::Busy)?;
-            Ok((id, bytes))
+            (request.serial, request.bytes) = (self.serial, bytes);
+            self.push(index, &request, segments).map(|id| (id, bytes))
         });
         match queued {
             Ok(_) => self.requests[index] = request,
             Err(_) => self.take_back(&request),
         }
         queued
+    }
+
+    /// Puts the request at this index into the ring.
+    pub(super) fn push(
+        &mut self,
+        index: usize,
+        request: &Request,
+        segments: [BlkifRequestSegment; SEGMENTS],
+    ) -> Result<RequestId, BlockError> {
+        let id = RequestId { index: index as u32, serial: request.serial };
+        let (number, count, sector) = (request.operation, request.count as u8, request.sector);
+        let entry = BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
+        self.ring.ring().push(&entry).map(|()| id).map_err(|_| BlockError::Busy)
     }
 
     /// Grants as many free pages as the operation needs, and records them in the request, even if
@@ -183,8 +216,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
                 content.copy_from(0, &data[bytes..bytes + length])?;
             }
             let reference = page.lend(&self.table, self.peer, access)?;
-            let last = (length / SECTOR_SIZE - 1) as u8;
-            segments[request.count] = BlkifRequestSegment::new(reference.0, 0, last);
+            segments[request.count] = segment_of(reference, length);
             request.pages[request.count] = index;
             request.count += 1;
             bytes += length;
@@ -202,7 +234,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     }
 
     /// Takes all responses. There is at most one for each request.
-    fn receive(&mut self) -> Result<(), BlockError> {
+    pub(super) fn receive(&mut self) -> Result<(), BlockError> {
         while !self.broken {
             let ring = self.ring.ring();
             match ring.pop() {
@@ -260,7 +292,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     /// Copies the data once, because the backend may still write to the pages.
     fn copy_out(&mut self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
         if request.operation == BlkifOperation::READ {
-            for (part, index) in data.chunks_mut(PAGE_SIZE).zip(&request.pages[..request.count]) {
+            for (part, index) in data.chunks_mut(PAGE_SIZE).zip(request.pages()) {
                 let page = self.ring.pages()[*index].bytes().ok_or(BlockError::Broken)?;
                 page.copy_to(0, part)?;
             }
@@ -299,8 +331,8 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         }
     }
 
-    fn take_back(&mut self, request: &Request) {
-        for index in &request.pages[..request.count] {
+    pub(super) fn take_back(&mut self, request: &Request) {
+        for index in request.pages() {
             self.ring.pages()[*index].take_back();
         }
     }

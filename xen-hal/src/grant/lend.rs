@@ -287,6 +287,19 @@ impl DeferredGrant {
         self.reference
     }
 
+    /// Returns the grant, whose entry `entry` returns for the word and the reference.
+    pub(super) fn resume<'t>(
+        mut self,
+        entry: impl FnOnce(&Word, GrantRef) -> Option<GrantEntryV1<'t>>,
+    ) -> Result<Grant<'t>, Self> {
+        let (word, reference) = (self.word, self.reference);
+        let Some(entry) = entry(word, reference) else { return Err(self) };
+        match self.page.take() {
+            Some(page) => Ok(Grant { lent: Lent(Allocated { entry, word, reference }), page }),
+            None => Err(self),
+        }
+    }
+
     /// Calls `withdraw` with the word and the reference. If it succeeds, returns the page and frees
     /// the reference.
     pub(super) fn recover(

@@ -341,6 +341,20 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         })
     }
 
+    /// Returns the grant that was [deferred](Grant::defer), for example because the suspend before
+    /// which it was deferred was cancelled. If the domain was restored instead, the peer no longer
+    /// has the page: [`recover`](Self::recover) it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the deferred grant if it is not from this table.
+    pub fn resume(&self, deferred: DeferredGrant) -> Result<Grant<'t>, DeferredGrant> {
+        deferred.resume(|word, reference| {
+            let owned = self.refs.owns(word, reference) && reference.0 / ENTRIES < self.frames();
+            owned.then(|| self.entry(reference))
+        })
+    }
+
     /// Returns the entry of a reference that was allocated from this table, so its page is mapped.
     #[inline(always)]
     fn entry(&self, reference: GrantRef) -> GrantEntryV1<'t> {

@@ -4,7 +4,7 @@ use xen_pac::base::Domid;
 
 use super::NetError;
 use crate::grant::{Access, Bytes, GrantError, GrantRef, GrantTable};
-use crate::ring::{DevicePage, DeviceRing, Protocol};
+use crate::ring::{DevicePage, DeviceRing, Protocol, Suspension};
 
 /// The maximum number of pages: a request's number has a byte for the index of its page.
 const PAGES: usize = 256;
@@ -17,6 +17,14 @@ pub(super) struct Half<'a, 't, P: Protocol> {
     serials: [u8; PAGES],
 }
 
+/// What continues one direction after a suspend.
+pub(super) struct SuspendedHalf {
+    ring: Suspension,
+    serials: [u8; PAGES],
+    /// The pages of requests in flight.
+    lent: [bool; PAGES],
+}
+
 impl<'a, 't, P: Protocol> Half<'a, 't, P> {
     pub(super) fn new<H, A>(
         table: &GrantTable<'t, H, A>,
@@ -27,6 +35,35 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         let count = pages.len().min(1 + PAGES);
         let ring = DeviceRing::new(table, peer, &mut pages[..count])?.ok_or(NetError::NoPages)?;
         Ok(Self { ring, serials: [0; PAGES] })
+    }
+
+    /// Gives up the ring, and defers the grants of all pages.
+    pub(super) fn suspend(mut self) -> SuspendedHalf {
+        let mut lent = [false; PAGES];
+        for (lent, page) in lent.iter_mut().zip(self.ring.pages()) {
+            *lent = page.is_lent();
+        }
+        SuspendedHalf { ring: self.ring.suspend(), serials: self.serials, lent }
+    }
+
+    /// Continues after a suspend: see [`DeviceRing::resume`].
+    pub(super) fn resume<H, A>(
+        table: &GrantTable<'t, H, A>,
+        suspended: &SuspendedHalf,
+        restored: Option<Domid>,
+        access: Access,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Option<Self> {
+        let SuspendedHalf { ring, serials, ref lent } = *suspended;
+        let count = pages.len().min(1 + PAGES);
+        let access = |index: usize| lent.get(index).is_some_and(|lent| *lent).then_some(access);
+        let ring = DeviceRing::resume(table, ring, restored, &mut pages[..count], access)?;
+        Some(Self { ring, serials })
+    }
+
+    /// Returns the number of requests in flight.
+    pub(super) fn in_flight(&mut self) -> u64 {
+        self.ring.pages().iter().filter(|page| page.is_lent()).count() as u64
     }
 
     /// Returns the grant reference of the ring.

@@ -85,10 +85,12 @@ use crate::xenstore::{Store, StoreError, Tree};
 mod asynch;
 mod half;
 mod phy;
+mod resume;
 
 #[cfg(feature = "embassy-net-driver")]
 pub use asynch::{AsyncNetDevice, Link};
 pub use phy::{RxToken, TxToken};
+pub use resume::{ResumeNetError, SuspendedNetDevice};
 
 use half::Half;
 
@@ -143,6 +145,9 @@ pub enum NetError {
     /// The backend sent an invalid response. Connect the device again.
     #[error("the network interface's backend broke the protocol")]
     Broken,
+    /// The pages are not those that were suspended.
+    #[error("expected the pages of the network interface that was suspended")]
+    NotSuspended,
 }
 
 impl From<StoreError> for NetError {
@@ -257,8 +262,8 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         &self.frontend
     }
 
-    /// Returns how many frames were lost: the backend reported an error, or the frame did not fit
-    /// into the caller's buffer.
+    /// Returns how many frames were lost: the backend reported an error, the frame did not fit into
+    /// the caller's buffer, or it was in flight when the domain was restored.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost

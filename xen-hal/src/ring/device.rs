@@ -4,7 +4,7 @@ use core::mem::ManuallyDrop;
 
 use xen_pac::base::Domid;
 
-use super::{DevicePage, FrontRing, Protocol};
+use super::{DevicePage, FrontPosition, FrontRing, Protocol};
 use crate::grant::{Access, Grant, GrantError, GrantRef, GrantTable};
 
 /// A ring in one of a driver's pages. The other pages hold data. Dropping it withdraws all pages.
@@ -14,6 +14,14 @@ pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
     pages: &'a mut [DevicePage<'t>],
     /// The page at which the next search starts.
     cursor: usize,
+}
+
+/// What continues a ring after a suspend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspension {
+    position: FrontPosition,
+    /// The grant reference of the ring, by which its pages are recognised.
+    reference: GrantRef,
 }
 
 impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
@@ -40,6 +48,60 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         };
         let ring = FrontRing::new(ring_page.lend_away(table, peer, Access::ReadWrite)?);
         Ok(Some(Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 }))
+    }
+
+    /// Gives up the ring, and defers the grants of all pages. The backend can still use them.
+    pub(crate) fn suspend(self) -> Suspension {
+        let mut ring = ManuallyDrop::new(self);
+        ring.pages.iter_mut().for_each(DevicePage::defer);
+        // SAFETY: nothing uses the ring after this.
+        let (grant, position) = unsafe { ManuallyDrop::take(&mut ring.ring) }.into_parts();
+        let reference = grant.reference();
+        ring.ring_page.put_back_deferred(grant);
+        Suspension { position, reference }
+    }
+
+    /// Continues a ring after a suspend, with the pages that it had. If the suspend was cancelled,
+    /// the backend still uses the ring. If the domain was restored, the pages are granted to `peer`
+    /// again, but no backend has the ring.
+    ///
+    /// `lent` returns how a page is granted; `None` if it is free. Returns `None` if the pages are
+    /// not those of the ring, or cannot be granted.
+    pub(crate) fn resume<H, A>(
+        table: &GrantTable<'t, H, A>,
+        suspension: Suspension,
+        restored: Option<Domid>,
+        pages: &'a mut [DevicePage<'t>],
+        lent: impl Fn(usize) -> Option<Access>,
+    ) -> Option<Self> {
+        let (ring_page, pages) = pages.split_first_mut()?;
+        let all = pages.iter().enumerate().filter(|(index, _)| lent(*index).is_some());
+        let known = ring_page.deferred() == Some(suspension.reference);
+        if !known || all.clone().any(|(_, page)| page.deferred().is_none()) {
+            return None;
+        }
+        let grant = |page: &mut DevicePage<'t>, access| match restored {
+            None => page.resume(table),
+            Some(peer) if page.is_free(table) => page.lend_away(table, peer, access).ok(),
+            Some(_) => None,
+        };
+        let ring = FrontRing::from_parts(grant(ring_page, Access::ReadWrite)?, suspension.position);
+        // From here, dropping the value withdraws all pages.
+        let resumed = Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 };
+        for (index, page) in resumed.pages.iter_mut().enumerate() {
+            if let Some(access) = lent(index) {
+                let grant = grant(page, access)?;
+                page.set_lent(grant);
+            }
+        }
+        Some(resumed)
+    }
+
+    /// Starts again with an empty ring in the same page.
+    pub(crate) fn restart(&mut self) {
+        // SAFETY: the value is replaced before anything uses it.
+        let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
+        self.ring = ManuallyDrop::new(FrontRing::new(ring.into_memory()));
     }
 
     /// Returns the grant reference of the ring.

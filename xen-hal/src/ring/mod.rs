@@ -24,10 +24,12 @@ mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
 #[cfg(any(feature = "blk", feature = "net"))]
-pub(crate) use device::DeviceRing;
+pub(crate) use device::{DeviceRing, Suspension};
 #[cfg(feature = "async")]
 pub(crate) use listener::PortListener;
 #[cfg(any(feature = "blk", feature = "net"))]
 pub use page::DevicePage;
+#[cfg(any(feature = "blk", feature = "net"))]
+pub(crate) use shared::FrontPosition;
 pub use shared::{BackRing, FrontRing, Protocol, RingFullError, RingPage};
 pub use wait::{PollWait, Wait, YieldWait};

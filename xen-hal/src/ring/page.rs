@@ -58,6 +58,20 @@ impl<'t> DevicePage<'t> {
     }
 }
 
+impl DevicePage<'_> {
+    /// Returns a value that borrows no grant table, so it outlives a suspend. Call it after the
+    /// driver was suspended, such as by `BlockDevice::suspend`. Defers a grant of the page.
+    #[must_use]
+    pub fn detach(mut self) -> DevicePage<'static> {
+        self.defer();
+        DevicePage(match self.0 {
+            State::Owned(page) => State::Owned(page),
+            State::Deferred(deferred) => State::Deferred(deferred),
+            State::Lent(_) | State::Away => State::Away,
+        })
+    }
+}
+
 /// The operations of drivers.
 impl<'t> DevicePage<'t> {
     /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it.
@@ -146,6 +160,54 @@ impl<'t> DevicePage<'t> {
     /// Takes the grant out of a ring.
     pub(crate) fn put_back(&mut self, grant: Grant<'t>) {
         self.0 = withdraw(grant);
+    }
+
+    /// Takes the grant out of a ring, and defers it.
+    pub(crate) fn put_back_deferred(&mut self, grant: Grant<'t>) {
+        self.0 = State::Deferred(grant.defer());
+    }
+
+    /// Defers the page's grant, if it is granted.
+    pub(crate) fn defer(&mut self) {
+        self.0 = match mem::replace(&mut self.0, State::Away) {
+            State::Lent(grant) => State::Deferred(grant.defer()),
+            other => other,
+        };
+    }
+
+    /// Returns the reference of a deferred grant.
+    pub(crate) const fn deferred(&self) -> Option<GrantRef> {
+        match &self.0 {
+            State::Deferred(deferred) => Some(deferred.reference()),
+            _ => None,
+        }
+    }
+
+    /// Returns the reference of the page, if it is granted for a request.
+    #[cfg(feature = "blk")]
+    pub(crate) const fn reference(&self) -> Option<GrantRef> {
+        match &self.0 {
+            State::Lent(grant) => Some(grant.reference()),
+            _ => None,
+        }
+    }
+
+    /// Takes the page's grant, which was deferred before a suspend that was cancelled.
+    pub(crate) fn resume<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<Grant<'t>> {
+        match mem::replace(&mut self.0, State::Away) {
+            State::Deferred(deferred) => {
+                table.resume(deferred).map_err(|deferred| self.0 = State::Deferred(deferred)).ok()
+            }
+            other => {
+                self.0 = other;
+                None
+            }
+        }
+    }
+
+    /// Records that the page is granted.
+    pub(crate) fn set_lent(&mut self, grant: Grant<'t>) {
+        self.0 = State::Lent(grant);
     }
 }
 

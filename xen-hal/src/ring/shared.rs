@@ -246,6 +246,16 @@ pub struct FrontRing<M, P> {
     taken: u32,
 }
 
+/// The frontend's position in a ring whose page it gave up.
+#[cfg(any(feature = "blk", feature = "net"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrontPosition {
+    pushed: u32,
+    published: u32,
+    known: u32,
+    taken: u32,
+}
+
 impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     /// The number of entries.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
@@ -272,6 +282,20 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     /// Gives up the ring and returns its page.
     pub fn into_memory(self) -> M {
         self.memory
+    }
+
+    /// Gives up the ring. Returns its page, and what [`from_parts`](Self::from_parts) needs.
+    #[cfg(any(feature = "blk", feature = "net"))]
+    pub(crate) fn into_parts(self) -> (M, FrontPosition) {
+        let Self { memory, pushed, published, known, taken, .. } = self;
+        (memory, FrontPosition { pushed, published, known, taken })
+    }
+
+    /// Continues a ring in its page.
+    #[cfg(any(feature = "blk", feature = "net"))]
+    pub(crate) fn from_parts(memory: M, position: FrontPosition) -> Self {
+        let FrontPosition { pushed, published, known, taken } = position;
+        Self { memory, protocol: PhantomData, pushed, published, known, taken }
     }
 
     /// Returns the number of requests that can be pushed.

@@ -136,6 +136,12 @@ impl<'p> Frontend<'p> {
         Ok(frontend)
     }
 
+    /// Returns the same frontend with its directory in other memory.
+    #[cfg(any(feature = "blk", feature = "net"))]
+    pub(crate) fn at(self, device: &str) -> Frontend<'_> {
+        Frontend { device, ..self }
+    }
+
     /// Returns the frontend's directory, which is also the token of its watch.
     #[must_use]
     pub const fn device(&self) -> &'p str {

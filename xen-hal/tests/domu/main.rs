@@ -5,6 +5,7 @@ mod block;
 mod capi;
 mod devices;
 mod net;
+mod resume;
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,299 @@
+//! Devices across a suspend: requests and frames in flight, whether the domain is restored or the
+//! suspend is cancelled.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::Arc;
+
+use xen_hal::Xen;
+use xen_hal::blk::{BlockDevice, BlockError, SECTOR_SIZE};
+use xen_hal::clock::SystemTime;
+use xen_hal::grant::{GrantRefAllocator, GrantTablePlace, Page};
+use xen_hal::net::{NetDevice, NetError};
+use xen_hal::ring::{DevicePage, YieldWait};
+use xen_hal::suspend::{Registered, Setup, Suspended};
+use xen_hal::xenstore::Store;
+use xen_sim::backend::{Device, Disk, Dom0, Network};
+use xen_sim::{
+    DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, Report,
+    for_each_seed,
+};
+
+use super::devices::{GuestStore, patience};
+
+type Domain = Registered<Hypervisor, DomainSpace>;
+
+/// A guest whose grant table is in its setup.
+struct World<'s> {
+    guest: Guest,
+    domain: Domain,
+    store: GuestStore<'s>,
+    pages: Vec<DevicePage<'static>>,
+}
+
+impl World<'_> {
+    /// Suspends the domain. Returns whether it was restored.
+    fn suspend(self) -> Result<(Self, bool), Box<dyn Error>> {
+        let Self { guest, domain, mut store, pages } = self;
+        let suspended = domain.suspend(SystemTime::default()).map_err(|error| error.errno)?;
+        let (domain, restored) = match suspended {
+            Suspended::Cancelled(domain) => (domain, false),
+            Suspended::Restored(restored) => {
+                let domain = restored.register(|_| Ok(SystemTime::default()));
+                // SAFETY: the toolstack keeps the ring at its frame.
+                unsafe { store.reopen(|frame| guest.frame(frame)) }?;
+                (domain.map_err(|error| error.error)?, true)
+            }
+        };
+        Ok((Self { guest, domain, store, pages }, restored))
+    }
+}
+
+/// Gives the backend some time.
+fn relax(turns: usize) -> Result<(), Box<dyn Error>> {
+    for _ in 0..turns {
+        Xen::new(Hypervisor).sched().yield_now()?;
+    }
+    Ok(())
+}
+
+fn detached(pages: Vec<DevicePage<'_>>) -> Vec<DevicePage<'static>> {
+    pages.into_iter().map(DevicePage::detach).collect()
+}
+
+/// Runs a guest with a device and `pages` pages. At the end every page returns, and every grant is
+/// free.
+fn run(
+    seed: u64,
+    rates: FaultRates,
+    device: impl Into<Device>,
+    pages: usize,
+    kernel: impl Fn(World<'_>) -> Result<World<'_>, Box<dyn Error>> + Send + Sync + 'static,
+) -> Result<Report, Box<dyn Error>> {
+    let (dom0, kernel) = (Dom0::new(), Arc::new(kernel));
+    let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
+    machine.domain(DomainConfig::dom0(), dom0.program())?;
+    let program = move |guest: Guest| -> Result<(), Box<dyn Error>> {
+        let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+        let (xen, space) = (guest.xen(), guest.space());
+        let setup = Setup {
+            grant_table: Some(GrantTablePlace::new(guest.page(1).cast(), refs, 1)),
+            ..Setup::new(xen, space, guest.page(0).cast())
+        };
+        // SAFETY: the pages are used for nothing else, and the domain has one vCPU and no handler.
+        let domain = unsafe { setup.register() }.map_err(|error| error.error)?;
+        let free = domain.grant_table().ok_or("there is a table")?.available();
+        let mut storage = [0; Store::STORAGE];
+        // SAFETY: the ring has one owner, as long as the machine runs.
+        let store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
+        let store = store.with_wait(YieldWait::new(xen).attempts(20_000));
+        let page = |index| {
+            // SAFETY: the page is the value's alone.
+            let page = unsafe { Page::from_raw(&space, guest.page(2 + index).cast()) };
+            page.map(DevicePage::from)
+        };
+        let pages = (0..pages).map(page).collect::<Result<Vec<_>, _>>()?;
+        let World { domain, pages, .. } = kernel(World { guest, domain, store, pages })?;
+        let table = domain.grant_table().ok_or("there is a table")?;
+        for page in pages {
+            page.into_page(&table).map_err(|in_use| format!("in use: {in_use:?}"))?;
+        }
+        assert_eq!(table.available(), free);
+        Ok(())
+    };
+    let guest = machine.domain(DomainConfig::domu(), program)?;
+    dom0.attach(guest, device);
+    Ok(machine.run()?)
+}
+
+/// Every suspend is cancelled, or none.
+fn rates(cancelled: bool, of: FaultRates) -> FaultRates {
+    FaultRates { cancelled_suspends: cancelled.into(), ..of }
+}
+
+/// What a request has reached when the domain is suspended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Point {
+    BeforeSubmit,
+    InFlight,
+    AnsweredUnread,
+    Cancelled,
+}
+
+fn pattern(first: u8, sectors: usize) -> Vec<u8> {
+    (0..sectors * SECTOR_SIZE).map(|byte| first ^ (byte * 7 + byte / SECTOR_SIZE) as u8).collect()
+}
+
+const DISK: &str = "device/vbd/51712";
+
+/// Reads, writes and flushes around a suspend. Returns the world.
+fn use_disk(
+    mut world: World<'_>,
+    point: Point,
+    cancelled: bool,
+) -> Result<World<'_>, Box<dyn Error>> {
+    let (old, new) = (pattern(1, 20), pattern(2, 20));
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent)?;
+    let mut disk = disk.with_wait(patience());
+    disk.write(0, &old)?;
+    let mut requests = None;
+    if point != Point::BeforeSubmit {
+        let (write, length) = disk.submit_write(30, &new)?;
+        assert_eq!(length, new.len());
+        requests = Some((write, disk.submit_read(0, old.len())?.0, disk.submit_flush()?));
+    }
+    match (point, requests) {
+        (Point::AnsweredUnread, _) => relax(500)?,
+        (Point::Cancelled, Some((_, read, flush))) => {
+            disk.cancel(read);
+            disk.cancel(flush);
+        }
+        _ => {}
+    }
+    let suspended = disk.suspend();
+    world.pages = detached(lent);
+    let restored;
+    (world, restored) = world.suspend()?;
+    assert_eq!(restored, !cancelled);
+
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    // The pages in another order are refused, and nothing is lost.
+    lent.swap(0, 1);
+    let store = &mut world.store;
+    let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent).err();
+    let refused = refused.ok_or("the pages are others")?;
+    assert_eq!(refused.error, BlockError::NotSuspended);
+    lent.swap(0, 1);
+    let resumed = refused.suspended.resume(Hypervisor, store, DISK, table, &mut lent);
+    let mut disk = resumed.map_err(|error| error.error)?;
+    let (write, read, flush) = match requests {
+        Some(requests) => requests,
+        None => {
+            let (write, _) = disk.submit_write(30, &new)?;
+            (write, disk.submit_read(0, old.len())?.0, disk.submit_flush()?)
+        }
+    };
+    let mut data = vec![0; old.len()];
+    for (id, goes_on) in [(flush, false), (read, false), (write, true)] {
+        if point == Point::Cancelled && !goes_on {
+            assert_eq!(disk.answer(id, &mut data), Err(BlockError::NotInFlight));
+            continue;
+        }
+        let mut attempts = 0;
+        while disk.answer(id, &mut data)?.is_none() {
+            relax(1)?;
+            attempts += 1;
+            assert!(attempts < 4000, "no answer to {id:?}");
+        }
+        assert_eq!(disk.answer(id, &mut data), Err(BlockError::NotInFlight));
+    }
+    if point != Point::Cancelled {
+        assert!(data == old, "the read has other data");
+    }
+    disk.read(30, &mut data)?;
+    assert!(data == new, "the write is lost");
+    disk.close(&mut world.store)?;
+    world.pages = detached(lent);
+    Ok(world)
+}
+
+#[test]
+fn requests_outlive_a_suspend_and_are_not_repeated() {
+    let points = [Point::BeforeSubmit, Point::InFlight, Point::AnsweredUnread, Point::Cancelled];
+    for cancelled in [false, true] {
+        for point in points {
+            for faults in [FaultRates::none(), FaultRates::new(), FaultRates::storm()] {
+                for_each_seed(3, |seed| {
+                    let disk = Disk::new(64);
+                    let shown = disk.clone();
+                    let report = run(seed, rates(cancelled, faults), disk, 9, move |world| {
+                        use_disk(world, point, cancelled)
+                    })?;
+                    let contents = shown.contents();
+                    assert!(contents[..20 * SECTOR_SIZE] == pattern(1, 20));
+                    assert!(contents[30 * SECTOR_SIZE..50 * SECTOR_SIZE] == pattern(2, 20));
+                    // The old backend may carry out a request of which the guest sees no response.
+                    let flushes = match point {
+                        Point::InFlight if !cancelled => 1..=2,
+                        Point::Cancelled => 0..=1,
+                        _ => 1..=1,
+                    };
+                    assert!(flushes.contains(&shown.flushes()), "{} flushes", shown.flushes());
+                    Ok(report)
+                });
+            }
+        }
+    }
+}
+
+const INTERFACE: &str = "device/vif/0";
+
+/// Sends frames around a suspend to a peer that returns them.
+fn use_network(mut world: World<'_>, cancelled: bool) -> Result<World<'_>, Box<dyn Error>> {
+    let frame = |number: u8| [number; 60];
+    let (mut buffer, mut returned) = ([0; 1514], BTreeSet::new());
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let (tx, rx) = lent.split_at_mut(5);
+    let mut net = NetDevice::connect(Hypervisor, &mut world.store, INTERFACE, table, tx, rx)?;
+    for number in 1..=3 {
+        net.send(&frame(number))?;
+    }
+    let suspended = net.suspend();
+    world.pages = detached(lent);
+    let restored;
+    (world, restored) = world.suspend()?;
+    assert_eq!(restored, !cancelled);
+
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let (tx, rx) = lent.split_at_mut(5);
+    let resumed = suspended.resume(Hypervisor, &mut world.store, INTERFACE, table, tx, rx);
+    let mut net = resumed.map_err(|error| error.error)?;
+    for number in 4..=6 {
+        let mut attempts = 0;
+        while net.send(&frame(number)) == Err(NetError::Busy) {
+            relax(1)?;
+            attempts += 1;
+            assert!(attempts < 4000);
+        }
+    }
+    let mut idle = 0;
+    while idle < 500 {
+        idle += 1;
+        while let Some(length) = net.receive(&mut buffer)? {
+            assert!(buffer[..length] == frame(buffer[0]));
+            assert!(returned.insert(buffer[0]), "frame {} came twice", buffer[0]);
+            idle = 0;
+        }
+        relax(1)?;
+    }
+    assert!(returned.is_superset(&BTreeSet::from([4, 5, 6])), "{returned:?}");
+    // A frame that did not come back is counted.
+    assert!(returned.len() as u64 + net.lost() >= 6, "{returned:?}, {} lost", net.lost());
+    assert!(!cancelled || net.lost() == 0);
+    net.close(&mut world.store)?;
+    world.pages = detached(lent);
+    Ok(world)
+}
+
+#[test]
+fn frames_that_a_restore_loses_are_counted() {
+    for cancelled in [false, true] {
+        for faults in [FaultRates::none(), FaultRates::new(), FaultRates::storm()] {
+            for_each_seed(4, |seed| {
+                let mirror = Network::new(|frame, to_guest| {
+                    if !frame.is_empty() {
+                        to_guest.push_back(frame.to_vec());
+                    }
+                });
+                run(seed, rates(cancelled, faults), mirror, 10, move |world| {
+                    use_network(world, cancelled)
+                })
+            });
+        }
+    }
+}
