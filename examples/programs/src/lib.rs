@@ -6,15 +6,19 @@
 
 mod browser;
 mod echo;
+#[cfg(feature = "embassy")]
+mod embassy;
 mod files;
 mod probe;
 mod tcp;
 
 pub use browser::browse;
 pub use echo::echo;
+#[cfg(feature = "embassy")]
+pub use embassy::embassy_tcp;
 pub use files::files;
 pub use probe::probe;
-pub use tcp::tcp_echo;
+pub use tcp::{Addresses, CLIENT_LINE, CLIENT_LINES, CLIENT_PORT, SERVER_PORT, tcp_echo};
 
 use xen_hal::blk::BlockError;
 use xen_hal::console::ConsoleError;
@@ -46,6 +50,12 @@ pub enum Error {
     /// No data arrived at a server in time.
     #[error("no data arrived from the network in time")]
     Idle,
+    /// The peer of a connection sent back something else than it received.
+    #[error("expected from the network what was sent, found something else")]
+    Echo,
+    /// A TCP connection failed.
+    #[error("the TCP connection failed")]
+    Tcp,
     /// The file system on a block device cannot be used.
     #[error("the file system: {0}")]
     Files(&'static str),

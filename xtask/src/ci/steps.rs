@@ -220,6 +220,7 @@ fn guests() -> Vec<Step> {
                 "ipi",
                 "files",
                 "tcp",
+                "embassy-tcp",
                 "simulated",
             ]
             .map(|program| Call::cargo(&format!("run --quiet --example {program}")))

@@ -17,6 +17,10 @@ use crate::tools::{self, Tool};
 /// The folder of the guest package in the workspace.
 const GUESTS: &str = "examples/guests";
 
+/// The TCP server and client over `embassy-net`. A feature of the same name turns on what it needs
+/// beside the other binaries.
+pub const EMBASSY_TCP: &str = "embassy-tcp";
+
 /// The kernel in C, and its library.
 pub const C_KERNEL: &str = "c-kernel";
 const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
@@ -110,6 +114,9 @@ pub fn build(
         // which halves the guest on aarch64. The runtime reports that instruction's exception.
         let flags = r#"["-Zunstable-options", "-Cpanic=immediate-abort"]"#;
         cargo.args(["--config", &format!("target.{}.rustflags={flags}", toolchain.target)]);
+    }
+    if binary == EMBASSY_TCP {
+        cargo.args(["--features", binary]);
     }
     if toolchain.builds_core {
         cargo

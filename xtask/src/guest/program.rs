@@ -1,6 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
-use super::build::C_KERNEL;
+use super::build::{C_KERNEL, EMBASSY_TCP};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
@@ -266,7 +266,8 @@ pub const PROGRAMS: &[Program] = &[
     program("files", Place::Served, "Keeps a file on a disk that dom0 provides, in two runs"),
     restored("restore", &["1"], "Is saved, restored, migrated and rebooted by xl"),
     restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
-    program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection"),
+    program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection each way"),
+    program(EMBASSY_TCP, Place::Served, "The same as tcp over embassy-net"),
     program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),

@@ -1,10 +1,11 @@
-//! Echoes what one TCP connection sends to 10.0.0.2, port 7, over the first network interface.
+//! Echoes what one TCP connection sends to 10.0.0.2, port 7, over the first network interface, and
+//! sends lines to an echo server on 10.0.0.1, port 8.
 #![no_std]
 #![no_main]
 
 use core::time::Duration;
 
-use programs::{Error, tcp_echo};
+use programs::{Addresses, Error, tcp_echo};
 use rt::{Boot, Page};
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock};
@@ -22,7 +23,7 @@ rt::entry!(main);
 
 /// The first network interface.
 const DEVICE: &str = "device/vif/0";
-const ADDRESS: [u8; 4] = [10, 0, 0, 2];
+const ADDRESSES: Addresses = Addresses { own: [10, 0, 0, 2], peer: [10, 0, 0, 1] };
 /// How long the server waits for a frame.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -67,6 +68,6 @@ fn main(boot: Boot) -> Result<(), Error> {
     let now = || clock.now();
     let wait = PollWait::new(xen, TwoLevel::new(domain.shared_info()), now, PATIENCE);
     let millis = || clock.now().as_nanos() / 1_000_000;
-    tcp_echo(&mut console, &mut net, ADDRESS, 1, millis, wait)?;
+    tcp_echo(&mut console, &mut net, ADDRESSES, millis, wait)?;
     Ok(net.close(&mut store)?)
 }
