@@ -224,6 +224,7 @@ const fn misbehaviour(
 pub const PROGRAMS: &[Program] = &[
     program("hello", Place::Everywhere, "Prints Xen's version, its features and the clock"),
     program(TINY, Place::Everywhere, "Prints a line, waits for one timer event, and powers off"),
+    program("port", Place::X86, "Prints, takes an event, and ticks, as in the porting guide"),
     program("vcpus", Place::Everywhere, "Makes two vCPUs interrupt each other"),
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
     soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
