@@ -8,8 +8,6 @@ mod platforms;
 
 use std::process::ExitCode;
 
-use conformance::random::{self, Plan};
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let platform = arguments.next().unwrap_or_default();
@@ -19,9 +17,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let plan = format!("{} {}", platforms::words(&platform), plan.join(" "));
-    let (lines, failure) = platforms::run(&on, 1, xen_sim::FaultRates::new(), move |machine| {
-        random::run(&machine, Plan::parse(&plan))
-    });
+    let (lines, failure) = platforms::run_random(&on, plan);
     lines.iter().for_each(|line| println!("{line}"));
     if let Some(failure) = failure {
         println!("{failure}");

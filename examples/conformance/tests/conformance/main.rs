@@ -8,8 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use conformance::list::SCENARIOS;
-use conformance::random::{self, Plan};
-use xen_sim::{FaultRates, Profile};
+use xen_sim::{FaultRates, Machine, Profile};
 
 /// A platform whose transcripts were recorded, and the simulator's profile of it.
 #[derive(Clone, Copy)]
@@ -67,8 +66,9 @@ const NOT_SIMULATED: [(&str, &str); 1] = [("arm-fifo", "the FIFO form of event c
 
 /// What a scenario prints on the simulator.
 fn printed(on: &Platform, name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
-    let (mut lines, failure) =
-        platforms::run(&on.profile(), seed, rates, move |machine| conformance::run(name, &machine));
+    let machine = Machine::new(on.profile(), seed).expect("there is memory for a machine");
+    let program = move |machine| conformance::run(name, &machine);
+    let (mut lines, failure) = platforms::run(machine.fault_rates(rates), &on.profile(), program);
     lines.extend(failure);
     lines
 }
@@ -169,10 +169,7 @@ fn every_case_of_a_random_program_prints_what_was_recorded_on_real_xen() {
                 case.lines().filter_map(|line| line.strip_prefix("> ")).collect();
             assert!(!recorded.is_empty() && !steps.is_empty(), "{name}: {case}");
             let plan = format!("{} case={}", platforms::words(&name), steps.join("/"));
-            let (printed, failure) =
-                platforms::run(&profile, 1, FaultRates::new(), move |machine| {
-                    random::run(&machine, Plan::parse(&plan))
-                });
+            let (printed, failure) = platforms::run_random(&profile, plan);
             assert_eq!((printed, failure), (recorded, None), "{name}: {case}");
         }
         platforms += 1;

@@ -3,8 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use conformance::Failure;
+use conformance::random::{self, Plan};
+use xen_hal::event::{Events, Port};
+use xen_hal::hypercall::Errno;
+use xen_pac::base::Domid;
 use xen_pac::release::Release;
-use xen_sim::{Arch, DomainConfig, FaultRates, Machine, Profile, Role};
+use xen_sim::{Arch, DomainConfig, Guest, Machine, Profile, Role};
 
 use crate::machine::Simulated;
 
@@ -32,17 +36,46 @@ pub(crate) fn words(platform: &str) -> &'static str {
     }
 }
 
+/// The ports of a Linux domain 0 that it opens before it serves guests.
+const EARLIER_PORTS: usize = 15;
+/// Under this key domain 0 publishes that it serves.
+const SERVES: &str = "domain 0 serves";
+
+/// Runs a random program, beside a domain 0 where the platform has one.
+pub(crate) fn run_random(on: &Profile, plan: String) -> (Vec<String>, Option<String>) {
+    let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
+    let has_dom0 = on.role == Role::Guest;
+    if has_dom0 {
+        let dom0 = |guest: Guest| {
+            let events = Events::new(guest.xen());
+            for _ in 0..EARLIER_PORTS {
+                let _ = events.alloc_unbound(Domid::SELF)?.into_port();
+            }
+            for port in [1, 2] {
+                let _ = events.bind_interdomain(Domid(1), Port(port))?.into_port();
+            }
+            guest.publish(SERVES, 1);
+            guest.wait_until(|| false);
+            Ok::<(), Errno>(())
+        };
+        machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
+    }
+    run(machine, on, move |machine| {
+        if has_dom0 {
+            machine.wait_for_key(SERVES);
+        }
+        random::run(&machine, Plan::parse(&plan))
+    })
+}
+
 /// Runs a program, and returns the lines that it printed, and why it failed.
 pub(crate) fn run(
+    mut machine: Machine,
     on: &Profile,
-    seed: u64,
-    rates: FaultRates,
     program: impl FnOnce(Simulated) -> Result<(), Failure> + Send + 'static,
 ) -> (Vec<String>, Option<String>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&lines);
-    let mut machine =
-        Machine::new(*on, seed).expect("there is memory for a machine").fault_rates(rates);
     let is_arm = on.arch == Arch::Aarch64;
     let config = if on.role == Role::Guest { DomainConfig::domu() } else { DomainConfig::new() };
     let program = move |guest| program(Simulated::new(guest, is_arm, told));
