@@ -3,9 +3,10 @@
 //! Data flows one way: [`yaml`] reads the folder, [`document`] parses it, [`layout`] computes
 //! layouts for one architecture and release, [`naming`] creates Rust names, [`check`] reports
 //! errors, and [`codegen`] writes Rust. [`generate`] runs these steps in order. [`headers`]
-//! compares the description with the measurements of C compilers, and [`export`] writes the
-//! resolved ABI as data. The commands only call these steps. Without the feature `tools`, the crate
-//! has only the steps of `cargo xtask regen`.
+//! compares the description with the measurements of C compilers, [`export`] writes the
+//! resolved ABI as data, [`reference`] as HTML, and [`schema`] the keys of the language. The
+//! commands only call these steps. Without the feature `tools`, the crate has only the steps of
+//! `cargo xtask regen`.
 
 #[macro_use]
 pub mod print;
@@ -28,6 +29,10 @@ pub mod guest;
 pub mod headers;
 pub mod layout;
 pub mod naming;
+#[cfg(feature = "tools")]
+pub mod reference;
+#[cfg(feature = "tools")]
+pub mod schema;
 #[cfg(feature = "tools")]
 pub mod tools;
 pub use xtask_yaml as yaml;

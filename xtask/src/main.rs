@@ -42,8 +42,14 @@ enum Command {
     /// Add deliberate mistakes to a copy of the HAL, and check that tests find each.
     #[cfg(feature = "tools")]
     Mutants(commands::mutants::Arguments),
+    /// Write the ABI's reference as static HTML.
+    #[cfg(feature = "tools")]
+    Reference(commands::reference::Arguments),
     /// Generate xen-pac from the description.
     Regen(commands::regen::Arguments),
+    /// Write the JSON Schemas of the description, for editors, and the list of its keys.
+    #[cfg(feature = "tools")]
+    Schema(commands::schema::Arguments),
     /// Run all checks; ends with `N passed, M failed, K skipped`.
     #[cfg(feature = "tools")]
     Test(commands::test::Arguments),
@@ -84,6 +90,10 @@ fn main() -> ExitCode {
         Command::Header(arguments) => commands::header::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Mutants(arguments) => commands::mutants::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Reference(arguments) => commands::reference::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Schema(arguments) => commands::schema::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Test(arguments) => commands::test::run(&arguments),

@@ -89,6 +89,15 @@ pub const XEN_HEADERS: Tool = Tool {
 /// The spell checker.
 pub const CODESPELL: Tool =
     Tool { name: "codespell", probe: Probe::Program("codespell"), package: Some("codespell") };
+/// Validates JSON against a schema.
+pub const JSONSCHEMA: Tool = Tool {
+    name: "the validator jsonschema",
+    probe: Probe::Path("/usr/bin/jsonschema"),
+    package: Some("python3-jsonschema"),
+};
+/// The browser in which the reference is checked.
+pub const CHROMIUM: Tool =
+    Tool { name: "chromium", probe: Probe::Program("chromium"), package: Some("chromium") };
 /// The host's C compiler.
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
 /// Builds the kernel in C.

@@ -170,6 +170,15 @@ fn proofs() -> Vec<Step> {
             vec![Call::xtask("regen --check"), Call::xtask("header --check")],
         ),
         step(
+            "reference",
+            "the schema refuses what the reader refuses; the reference's links and search work",
+            &[tools::JSONSCHEMA, tools::CHROMIUM],
+            vec![
+                Call::cargo("test --quiet --workspace --lib schema::tests -- --ignored"),
+                Call::xtask("reference --check"),
+            ],
+        ),
+        step(
             "package",
             "the crates can be packaged in order, each with the ones before it",
             &[],

@@ -24,7 +24,11 @@ pub mod guest;
 pub mod header;
 #[cfg(feature = "tools")]
 pub mod mutants;
+#[cfg(feature = "tools")]
+pub mod reference;
 pub mod regen;
+#[cfg(feature = "tools")]
+pub mod schema;
 #[cfg(feature = "tools")]
 pub mod test;
 #[cfg(feature = "tools")]
