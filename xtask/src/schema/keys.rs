@@ -28,23 +28,20 @@ name.
     table(&mut text, shared);
     for mapping in language::ALL {
         let _ = write!(text, "\n## {}\n\n", title(mapping));
+        let mut sentences = Vec::new();
         match mapping.head {
             Head::Absent => {}
-            Head::Keyed => text.push_str("An item in a map of names. "),
-            Head::Named => text.push_str("An item with a `name`. "),
-            Head::Silent => {
-                text.push_str("An item with a `name`. If it is reserved, it needs no `doc`. ");
-            }
+            Head::Keyed => sentences.push("An item in a map of names.".to_owned()),
+            Head::Named => sentences.push("An item with a `name`.".to_owned()),
+            Head::Silent => sentences
+                .push("An item with a `name`. If it is reserved, it needs no `doc`.".to_owned()),
         }
         if !mapping.one_of.is_empty() {
             let keys: Vec<_> = mapping.one_of.iter().map(|key| format!("`{key}`")).collect();
-            let _ = write!(text, "It has exactly one of {}.", keys.join(", "));
+            sentences.push(format!("It has exactly one of {}.", keys.join(", ")));
         }
-        if text.ends_with(' ') {
-            text.pop();
-        }
-        if !text.ends_with("\n\n") {
-            text.push_str("\n\n");
+        if !sentences.is_empty() {
+            let _ = write!(text, "{}\n\n", sentences.join("\n"));
         }
         table(&mut text, mapping.keys.iter());
     }
