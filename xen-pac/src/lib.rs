@@ -217,6 +217,7 @@ pub mod access;
 pub mod command;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 #[rustfmt::skip]
+#[allow(clippy::needless_update, reason = "padding depends on the architecture")]
 mod generated;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 pub mod release;

@@ -241,7 +241,9 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     /// [`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info).
     ///
     /// Registration marks an upcall as pending. On Arm, a vCPU that is down loses this upcall, and
-    /// gets no other: it must [dispatch](Self::dispatch) once before it enables interrupts.
+    /// would get no other. So this clears the mark if the vCPU has no listener, for which there
+    /// could be an event. A guest without a dispatcher must look for events once on such a vCPU,
+    /// before it enables interrupts.
     ///
     /// # Errors
     ///
@@ -443,6 +445,11 @@ impl Core<[VcpuEvents]> {
         info: VcpuInfo<'static>,
     ) -> Result<(), EventError> {
         let events = self.vcpus.get(vcpu.0 as usize).ok_or(EventError::NoSuchVcpu(vcpu))?;
+        if events.own.is_empty() {
+            // Before the block is published: Xen marks it for the first listener.
+            info.evtchn_pending_sel().swap(0, Ordering::Relaxed);
+            info.evtchn_upcall_pending().swap(0, Ordering::Relaxed);
+        }
         events.info.store(info.as_ptr().as_ptr(), Ordering::Release);
         Ok(())
     }

@@ -98,6 +98,10 @@ impl PortSet {
         self.0.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|cell| cell.load(Ordering::Relaxed) == 0)
+    }
+
     #[inline]
     fn cell(&self, port: Port) -> Option<(&AtomicUsize, usize)> {
         self.0.get((port.0 / BITS) as usize).map(|cell| (cell, 1_usize.wrapping_shl(port.0)))

@@ -75,7 +75,7 @@ mod physmap {
         let failed = |space, answer| {
             let xen = Script::new().argument(command::AddToPhysmap, move |_| errno(answer));
             // SAFETY: the script touches no memory.
-            unsafe { Memory::new(&xen).add_to_physmap(space, 0, Frame(1 << 40)).unwrap_err() }
+            unsafe { Memory::new(&xen).add_to_physmap(space, 0, Frame(1 << 30)).unwrap_err() }
         };
         for space in
             [MapSpace::SharedInfo, MapSpace::GrantTable, MapSpace::GrantStatus, MapSpace::Own]

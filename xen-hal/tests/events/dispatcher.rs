@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use xen_hal::Xen;
 use xen_hal::event::{Dispatcher, Drain, EventError, Kind, Port, PortSet, TwoLevel};
 use xen_hal::hypercall::Errno;
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::vcpu::Area;
 use xen_pac::base::Domid;
 use xen_pac::hvm::CallbackVia;
+use xen_pac::shared_info::raw;
 use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
 
 use super::with_domain;
@@ -234,6 +237,53 @@ fn on_two_vcpus(
     if let Err(failure) = machine.run() {
         panic!("{failure}");
     }
+}
+
+/// On Arm, a vCPU that is down loses the upcall of the registration of its `vcpu_info`.
+#[test]
+fn a_vcpu_that_was_down_when_it_was_attached_gets_upcalls() {
+    for_each_seed(20, |seed| {
+        let mut machine = Machine::new(Profile::DOM0LESS, seed)?.fault_rates(FaultRates::storm());
+        let kernel = |guest: Guest| -> Result<(), Box<dyn Error>> {
+            let xen = Xen::new(guest.xen());
+            let latch = WidthLatch::new(guest.xen())?;
+            // SAFETY: nothing else uses the page, and the domain does not outlive its machine.
+            let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+            let dispatcher: &'static Dispatcher<2> = Box::leak(Box::default());
+            dispatcher.attach(shared);
+            let handled = Arc::new(AtomicU32::new(0));
+            let counts = Arc::clone(&handled);
+            guest.on_interrupt(31, move || {
+                let me = guest.vcpu();
+                let _: Drain = dispatcher.dispatch(me, |_| {
+                    assert_eq!(me, SECOND);
+                    counts.fetch_add(1, Ordering::SeqCst);
+                });
+            });
+            // SAFETY: nothing else uses the page; zeroes are an area.
+            let area = unsafe { guest.page(1).cast::<Area<raw::VcpuInfo>>().as_ref() };
+            let info = xen.vcpu(SECOND).register_vcpu_info(&guest.space(), latch, area)?;
+            dispatcher.attach_vcpu(SECOND, info)?;
+            let listener = dispatcher.listen(xen.events().bind_ipi(SECOND)?, SECOND)?;
+            let seen = Arc::clone(&handled);
+            guest.start(SECOND, move |guest: Guest| {
+                guest.enable_interrupts();
+                while seen.load(Ordering::SeqCst) == 0 {
+                    guest.relax();
+                }
+            })?;
+            listener.send()?;
+            let mut turns = 0;
+            while handled.load(Ordering::SeqCst) == 0 {
+                turns += 1;
+                assert!(turns < 100_000, "the upcall is lost");
+                guest.relax();
+            }
+            Ok(())
+        };
+        machine.domain(DomainConfig::domu().vcpus(2), kernel)?;
+        Ok(machine.run()?)
+    });
 }
 
 #[test]
