@@ -126,3 +126,92 @@ blocks:
     );
     assert!(!text.contains("pub fn ticks"), "a versioned field has no register of its own");
 }
+
+/// The parts of the guide's section on additions: the heading of each, and its examples.
+fn guide() -> Vec<(String, Vec<String>)> {
+    let path = crate::commands::workspace_root().join("abi-yaml/README.md");
+    let text = std::fs::read_to_string(path).expect("the guide");
+    let text = text.split("\n## How to add\n").nth(1).expect("the section");
+    let text = text.split("\n## ").next().expect("its end");
+    let parts = text.split("\n### ").skip(1).map(|part| {
+        let (heading, rest) = part.split_once('\n').expect("a heading");
+        let mut examples = vec![String::new()];
+        for line in rest.lines() {
+            match line.strip_prefix("    ") {
+                Some(line) => examples.last_mut().expect("one").extend([line, "\n"]),
+                None if examples.last().is_some_and(|last| !last.is_empty()) => {
+                    examples.push(String::new());
+                }
+                None => {}
+            }
+        }
+        examples.retain(|example| !example.is_empty());
+        (heading.to_owned(), examples)
+    });
+    parts.collect()
+}
+
+#[test]
+fn the_guides_examples_become_what_it_says() {
+    let folder = crate::commands::workspace_root().join("abi-yaml");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    let manifest = read("manifest.yaml");
+    let manifest = manifest.split("\nfiles:").next().expect("the start");
+    let manifest = format!("{manifest}\nfiles: [base, hypercall, example]\n");
+    let (base, mut hypercall) = (read("base.yaml"), read("hypercall.yaml"));
+    let (mut example, mut architecture, mut quotes) = (String::new(), Vec::new(), Vec::new());
+    let headings = ["A file", "A type", "An argument", "A block", "An architecture"];
+    let parts = guide();
+    assert!(parts.iter().map(|(heading, _)| heading).eq(headings), "{parts:?}");
+    for (heading, examples) in parts {
+        match (heading.as_str(), examples.as_slice()) {
+            ("A file", [file]) => example.push_str(file),
+            ("An argument", [number, sections, made]) => {
+                let (_, number) = number.split_once('\n').expect("the name of the file");
+                let start = hypercall.find("hypercall_nr:").expect("the enumeration");
+                let values = "    values:\n";
+                let at = start + hypercall[start..].find(values).expect("values") + values.len();
+                hypercall.insert_str(at, &format!("      {number}"));
+                example.push_str(sections);
+                quotes.extend(made.lines().map(str::to_owned));
+            }
+            ("A type" | "A block", [section, made]) => {
+                example.push_str(section);
+                quotes.extend(made.lines().map(str::to_owned));
+            }
+            ("An architecture", [entry, error]) => {
+                architecture = vec![entry.clone(), error.clone()];
+            }
+            (_, examples) => panic!("{heading}: {examples:#?}"),
+        }
+    }
+    let made = |manifest: &str, example: &str| {
+        let texts = [
+            ("manifest", manifest),
+            ("base", &base),
+            ("hypercall", &hypercall),
+            ("example", example),
+        ];
+        crate::generate::from_sources(Sources::from_texts(texts)).map_err(|failure| match failure {
+            crate::generate::Failure::Wrong(sources, wrong) => {
+                crate::diagnostic::render(&wrong, &sources, false)
+            }
+            crate::generate::Failure::Load(error) => error.to_string(),
+        })
+    };
+    let files = made(&manifest, &example).unwrap_or_else(|why| panic!("{why}")).files;
+    let file = files.into_iter().find(|file| file.path == "example.rs").expect("a module");
+    let text = file.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    holds(&text, &quotes.iter().map(String::as_str).collect::<Vec<_>>());
+    // With the architecture, each map that has no value for it is named, and giving it mends that.
+    let (_, entry) = architecture[0].split_once('\n').expect("the name of the file");
+    let listed = manifest.replacen("architectures:\n", &format!("architectures:\n  {entry}"), 1);
+    let error = made(&listed, &example).expect_err("maps without a value");
+    holds(&error, &[architecture[1].trim()]);
+    assert!(error.contains("example.yaml"), "{error}");
+    let whole = example.replace("aarch64: u64", "aarch64: u64, riscv64: u64");
+    let whole = whole.replace("aarch64: 16", "aarch64: 16, riscv64: 16");
+    let whole = whole.replace("aarch64: 24", "aarch64: 24, riscv64: 24");
+    let error = made(&listed, &whole).expect_err("maps of other files without a value");
+    assert!(!error.contains("example.yaml"), "{error}");
+}
