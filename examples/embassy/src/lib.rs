@@ -6,7 +6,8 @@
 //! cargo run -p embassy-demo --example simulated     # on the simulator
 //! cargo xtask guest embassy                         # on real Xen
 //! cargo xtask guest embassy-shell --interactive     # the same until `shutdown` is typed
-//! cargo xtask guest embassy-shell --route domu      # the same, typed into by `xl console`
+//! cargo xtask guest embassy-shell --route domu      # a script types by `xl console`
+//! cargo xtask guest embassy-shell --route domu --interactive      # a person does
 //! ```
 //!
 //! This crate has the tasks. What differs from place to place is how a vCPU starts, where pages

@@ -134,6 +134,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
             cpu: arguments.cpu.clone(),
             vcpus: arguments.vcpus,
             gic: arguments.gic,
+            interactive: arguments.interactive,
         },
         timeout: arguments.timeout,
         record: arguments.record,
@@ -141,7 +142,6 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         verbose: arguments.verbose,
         dry_run: arguments.dry_run,
         quiet: arguments.all || arguments.programs == [random::NAME],
-        interactive: arguments.interactive,
     };
     std::fs::create_dir_all(&session.files)
         .map_err(|error| format!("{}: {error}", session.files.display()))?;

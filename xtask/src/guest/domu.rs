@@ -87,7 +87,8 @@ pub fn kernel(files: &Path) -> Result<PathBuf, String> {
     if is_elf { Ok(to) } else { Err(format!("{}: expected an ELF file", to.display())) }
 }
 
-/// Writes dom0's initramfs: the tools, the guests, and the script that creates them.
+/// Writes dom0's initramfs: the tools, the guests, each with that many vCPUs, and the script that
+/// creates them. If a person types, `xl console` connects the guest's console to dom0's.
 ///
 /// # Errors
 ///
@@ -95,7 +96,7 @@ pub fn kernel(files: &Path) -> Result<PathBuf, String> {
 pub fn initramfs(
     platform: Platform,
     guests: &[Guest],
-    vcpus: u32,
+    (vcpus, interactive): (u32, bool),
     files: &Path,
     to: &Path,
 ) -> Result<(), String> {
@@ -127,6 +128,9 @@ pub fn initramfs(
         }
     }
     fs::write(root.join("guests"), list).map_err(explain)?;
+    if interactive {
+        fs::write(root.join("interactive"), "").map_err(explain)?;
+    }
     let own = to.with_extension("own");
     archive(&folder, &own)?;
     let joined = [fs::read(&base).map_err(explain)?, fs::read(&own).map_err(explain)?].concat();

@@ -28,6 +28,8 @@ pub struct Options {
     pub vcpus: u32,
     /// The version of Arm's interrupt controller.
     pub gic: u32,
+    /// Whether a person types into the guest's console.
+    pub interactive: bool,
 }
 
 /// A boot: what is run, and where.
@@ -268,7 +270,8 @@ fn domu(
     folder: &Path,
 ) -> Result<Emulation, String> {
     let kernel = domu::kernel(files)?;
-    domu::initramfs(platform, guests, options.vcpus, files, &folder.join("initramfs"))?;
+    let (vcpus, interactive) = (options.vcpus, options.interactive);
+    domu::initramfs(platform, guests, (vcpus, interactive), files, &folder.join("initramfs"))?;
     copy(hypervisor, &folder.join("xen"))?;
     let link = folder.join("vmlinux");
     let _ = fs::remove_file(&link);

@@ -48,8 +48,6 @@ pub struct Session {
     pub dry_run: bool,
     /// Show nothing of a guest that ends as it should.
     pub quiet: bool,
-    /// Type what this program reads into the guests' console.
-    pub interactive: bool,
 }
 
 /// A line of the console and when it came.
@@ -178,7 +176,7 @@ impl Session {
         let seconds = self.timeout * names.len() as u64 + if several { LINUX_SECONDS } else { 0 };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
-        let input = if self.interactive { Stdio::inherit() } else { Stdio::null() };
+        let input = if self.options.interactive { Stdio::inherit() } else { Stdio::null() };
         let ended = boot::boot(emulation, Duration::from_secs(seconds), input, |raw| {
             let line = Line::parse(raw);
             show(raw, &line, self);
@@ -295,7 +293,7 @@ fn section(name: &str, lines: &[Timed], end: &End) -> Run {
 
 /// Shows a line of the console as it comes.
 fn show(raw: &str, line: &Line, session: &Session) {
-    let Session { verbose, quiet, interactive, .. } = *session;
+    let Session { verbose, quiet, options: Options { interactive, .. }, .. } = *session;
     let mut out = std::io::stdout().lock();
     // If the output is closed, the run goes on to its verdict.
     let _ = match line {
