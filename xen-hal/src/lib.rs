@@ -157,6 +157,7 @@
 //! | `defmt` | `Format` for errors, handles and small values; the kernel chooses the global logger, such as `defmt-serial` over the console |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(xen_oldest, allow(deprecated, reason = "Xen's answers show whether it has an item"))]
 
 #[cfg(test)]
 extern crate std;

@@ -171,6 +171,18 @@
 //! Whether the *hypervisor* supports it can only be checked at run time; [`release::Release`]
 //! compares releases.
 //!
+//! A program names the oldest release that it supports in the environment variable
+//! `XEN_PAC_OLDEST`, for instance in its `.cargo/config.toml`. What that release does not have is
+//! then hidden in the documentation and deprecated: the compiler reports each use, with the release
+//! that introduced the item. With `#![deny(deprecated)]`, such a use is an error. Where the program
+//! checks the running release first, `#[allow(deprecated)]` permits it. What newer headers dropped
+//! is always deprecated.
+//!
+//! ```toml
+//! [env]
+//! XEN_PAC_OLDEST = "4.13"
+//! ```
+//!
 //! # The feature `simulated`
 //!
 //! This feature is for `xen-sim`, and for tests in which the other side is a thread of the same

@@ -293,3 +293,84 @@ fn accepted_names_compile_without_warnings() {
         assert!(output.status.success(), "{arch}:\n{}", first.join("\n"));
     }
 }
+
+/// Runs a program, which must succeed if `expected` is empty, and else fail with these words.
+fn run(command: &mut Command, expected: &[&str]) -> String {
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), expected.is_empty(), "{told}");
+    for words in expected {
+        assert!(told.contains(words), "expected `{words}`:\n{told}");
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What Xen 4.13 has.
+const OLD: &str = "#![deny(deprecated)]\n\
+    pub fn used() -> (xen_pac::sched::ShutdownReason, u32) {\n    \
+        let reset = xen_pac::sched::ShutdownReason::SOFT_RESET;\n    \
+        (reset, <xen_pac::sched::command::Poll as xen_pac::command::Command>::NUMBER)\n}\n";
+
+/// What it has not, and what later headers dropped.
+const NEW: &str = "#![deny(deprecated)]\n\
+    pub use xen_pac::version::command::Capabilities2;\n\
+    pub const PARAM: xen_pac::hvm::HvmParam = xen_pac::hvm::HvmParam::PAE_ENABLED;\n\
+    pub fn used(of: xen_pac::console_ring::XenconsInterface<'_>) {\n    \
+        of.connection();\n}\n";
+
+const WRONG: [&str; 4] = [
+    "use of deprecated unit struct `xen_pac::version::command::Capabilities2`: since Xen 4.20",
+    "use of deprecated associated constant `xen_pac::hvm::HvmParam::PAE_ENABLED`: the headers \
+     dropped it after Xen 4.13",
+    "use of deprecated method `xen_pac::console_ring::XenconsInterface::<'a>::connection`: since \
+     Xen 4.21",
+    "aborting due to 3 previous errors",
+];
+
+#[test]
+fn a_consumer_sees_what_its_oldest_release_has() {
+    let pac = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xen-pac");
+    let folder = tempfile::tempdir().unwrap();
+    let rustc = || {
+        let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        command.args(["--edition=2024", "--out-dir"]).arg(folder.path());
+        command
+    };
+    run(rustc().arg(pac.join("build.rs")), &[]);
+    let build = || Command::new(folder.path().join("build"));
+    let unknown = run(build().env("XEN_PAC_OLDEST", "4.3"), &[]);
+    assert!(unknown.contains("cargo::error=XEN_PAC_OLDEST: expected one of 4.4, "), "{unknown}");
+    let flags = |printed: &str, name: &str| -> Vec<String> {
+        let lines = printed.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(str::to_owned).collect()
+    };
+    let all = run(build().env_remove("XEN_PAC_OLDEST"), &[]);
+    assert_eq!(flags(&all, "cargo::rustc-cfg="), [""; 0], "without an oldest release");
+    let old = run(build().env("XEN_PAC_OLDEST", "4.13"), &[]);
+    let cfgs = flags(&old, "cargo::rustc-cfg=");
+    assert_eq!(cfgs[0], "xen_before=\"4.14\"");
+
+    let mut command = rustc();
+    command.args(["--crate-name=xen_pac", "--crate-type=lib", "--emit=metadata", "-Dwarnings"]);
+    command.args(cfgs.iter().flat_map(|cfg| ["--cfg", cfg]));
+    for checked in flags(&old, "cargo::rustc-check-cfg=") {
+        command.args(["--check-cfg", &checked]);
+    }
+    command.args([
+        "--check-cfg",
+        "cfg(orderings, test)",
+        "--check-cfg",
+        "cfg(feature, values(\"io\", \"simulated\"))",
+    ]);
+    command.arg("--extern").arg(format!("tock_registers={}", tock_registers().display()));
+    run(command.arg(pac.join("src/lib.rs")), &[]);
+    for (text, expected) in [(OLD, &[][..]), (NEW, &WRONG)] {
+        let source = folder.path().join("consumer.rs");
+        std::fs::write(&source, text).unwrap();
+        let mut command = rustc();
+        command.args(["--crate-type=lib", "--emit=metadata", "--extern"]);
+        command.arg(format!("xen_pac={}", folder.path().join("libxen_pac.rmeta").display()));
+        command.arg("-L").arg(tock_registers().parent().unwrap());
+        run(command.arg(source), expected);
+    }
+}

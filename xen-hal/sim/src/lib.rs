@@ -105,6 +105,8 @@
 //! - `backend`: the control domain: toolstack, xenstore, consoles, block and network backends
 //! - `machine`: the interface of tests
 
+#![allow(deprecated, reason = "each release is simulated, whatever the oldest one of the program")]
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
     "xen-sim needs 64-bit Linux: it maps the pages of a memfd by the size of Xen's pages"

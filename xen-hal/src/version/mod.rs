@@ -48,6 +48,31 @@ pub struct CompileInfo {
     pub date: Text<32>,
 }
 
+/// Why a command cannot be used on the running hypervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequireError {
+    /// Only later releases have it.
+    #[error("{command} needs Xen {since}; this is {running}")]
+    Release {
+        /// The command's name in C.
+        command: &'static str,
+        /// The first release that has it.
+        since: Release,
+        /// The running release.
+        running: Release,
+    },
+    /// Only other architectures have it.
+    #[error("{command} does not exist on this architecture")]
+    Architecture {
+        /// The command's name in C.
+        command: &'static str,
+    },
+    /// A hypercall failed.
+    #[error("the hypercall failed: {0}")]
+    Hypercall(#[from] Errno),
+}
+
 impl<H: Hypercall> Version<H> {
     /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
@@ -61,6 +86,40 @@ impl<H: Hypercall> Version<H> {
     /// No known Xen returns an error.
     pub fn release(&self) -> Result<Release, Errno> {
         self.xen.call(command::Version, ()).map(|version| Release::from_version(version as u32))
+    }
+
+    /// Checks that the running release and this architecture have a command, before it is issued.
+    /// Returns the running release.
+    ///
+    /// ```
+    /// use xen_hal::hypercall::Hypercall;
+    /// use xen_hal::version::{RequireError, Version};
+    /// use xen_pac::version::command::Extraversion2;
+    ///
+    /// fn extraversion(xen: &impl Hypercall) -> Result<[u8; 64], RequireError> {
+    ///     let version = Version::new(xen);
+    ///     version.require(Extraversion2)?; // "XENVER_extraversion2 needs Xen 4.20; this is 4.17"
+    ///     Ok(version.long_extraversion()?.0)
+    /// }
+    /// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+    /// #     let text = extraversion(&guest.xen()).unwrap_err().to_string();
+    /// #     assert_eq!(text, "XENVER_extraversion2 needs Xen 4.20; this is 4.17");
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The release or the architecture that has the command.
+    pub fn require<C: Command>(&self, _: C) -> Result<Release, RequireError> {
+        let running = self.release()?;
+        let (command, since) = (C::NAME, C::HONOURED_SINCE);
+        if !C::HONOURED {
+            Err(RequireError::Architecture { command })
+        } else if running < since {
+            Err(RequireError::Release { command, since, running })
+        } else {
+            Ok(running)
+        }
     }
 
     /// Returns the part of the release's name after major and minor: `.7` of 4.17.7.
@@ -247,6 +306,32 @@ struct Buffer<const N: usize> {
 mod tests {
     use super::*;
     use crate::testing::{Fake, errno};
+
+    #[test]
+    fn a_command_is_refused_before_the_release_that_has_it() {
+        use xen_pac::{hvm, sched, vcpu};
+
+        let on = |major: isize, minor: isize| {
+            Version::new(Fake(move |_, _: &[usize]| (major << 16) | minor))
+        };
+        let (since, running) = (Release::new(4, 18), Release::new(4, 17));
+        let command = "VCPUOP_register_runstate_phys_area";
+        let area = vcpu::command::RegisterRunstatePhysArea;
+        if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+            let refused = Err(RequireError::Release { command, since, running });
+            assert_eq!(on(4, 17).require(area), refused);
+            assert_eq!(on(4, 18).require(area), Ok(since));
+        } else {
+            assert_eq!(on(4, 18).require(area), Err(RequireError::Architecture { command }));
+            let command = "HVMOP_get_time";
+            let refused = Err(RequireError::Architecture { command });
+            assert_eq!(on(4, 18).require(hvm::command::GetTime), refused);
+        }
+        assert_eq!(on(4, 4).require(sched::command::Poll), Ok(Release::new(4, 4)));
+        let failing = Version::new(Fake(|_, _: &[usize]| errno(Errno::EPERM)));
+        let refused = failing.require(sched::command::Poll);
+        assert_eq!(refused, Err(RequireError::Hypercall(Errno::EPERM)));
+    }
 
     #[test]
     fn a_length_beyond_the_buffer_is_cut_to_it() {

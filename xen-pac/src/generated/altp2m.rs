@@ -7,10 +7,12 @@
 /// The version of these structs, for `xen_hvm_altp2m_op.version`.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_ALTP2M_INTERFACE_VERSION`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub const HVMOP_ALTP2M_INTERFACE_VERSION: u32 = 1;
 /// The operation of `xen_hvm_altp2m_op`.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mCommand(pub u32);
@@ -59,44 +61,52 @@ impl Altp2mCommand {
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_mem_access_multi`. Since Xen
     /// 4.11.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub const SET_MEM_ACCESS_MULTI: Self = Self(9);
 
     /// Selects for a frame whether Xen or the guest's own handler gets its forbidden accesses, by
     /// `suppress_ve`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_suppress_ve`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const SET_SUPPRESS_VE: Self = Self(10);
 
     /// Reads what `set_suppress_ve` selected.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_get_suppress_ve`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const GET_SUPPRESS_VE: Self = Self(11);
 
     /// Reads the permissions of one frame in a view, in `mem_access`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_get_mem_access`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const GET_MEM_ACCESS: Self = Self(12);
 
     /// Removes the report page of a vCPU, by `disable_notify`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_vcpu_disable_notify`. Since Xen
     /// 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const VCPU_DISABLE_NOTIFY: Self = Self(13);
 
     /// Reads the view in which a vCPU runs, in `get_vcpu_p2m_idx`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_get_p2m_idx`. Since Xen 4.13.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     pub const GET_P2M_IDX: Self = Self(14);
 
     /// As `set_suppress_ve`, for a range of frames, by `suppress_ve_multi`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_suppress_ve_multi`. Since Xen
     /// 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub const SET_SUPPRESS_VE_MULTI: Self = Self(15);
 
     /// Selects whether the guest can switch to a view by itself, by `set_visibility`.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_visibility`. Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub const SET_VISIBILITY: Self = Self(16);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -136,6 +146,7 @@ crate::access::named!(Altp2mCommand(u32));
 /// | 1 | 1 | 1 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_domain_state`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mDomainState {
@@ -165,6 +176,7 @@ impl XenHvmAltp2mDomainState {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_vcpu_enable_notify`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mVcpuEnableNotify {
@@ -203,6 +215,7 @@ impl XenHvmAltp2mVcpuEnableNotify {
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_vcpu_disable_notify`. Since Xen
 /// 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mVcpuDisableNotify {
@@ -231,6 +244,7 @@ impl XenHvmAltp2mVcpuDisableNotify {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_view`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mView {
@@ -318,6 +332,7 @@ impl XenHvmAltp2mSetMemAccess {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_mem_access`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mMemAccess {
@@ -366,6 +381,7 @@ impl XenHvmAltp2mMemAccess {
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_set_mem_access_multi`. Since Xen
 /// 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mSetMemAccessMulti {
@@ -431,6 +447,7 @@ impl XenHvmAltp2mSetMemAccessMulti {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_change_gfn`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mChangeGfn {
@@ -478,6 +495,7 @@ impl XenHvmAltp2mChangeGfn {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_get_vcpu_p2m_idx`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mGetVcpuP2mIdx {
@@ -517,6 +535,7 @@ impl XenHvmAltp2mGetVcpuP2mIdx {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_suppress_ve`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mSuppressVe {
@@ -569,6 +588,7 @@ impl XenHvmAltp2mSuppressVe {
 /// | 32 | 32 | 32 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_suppress_ve_multi`. Since Xen 4.14.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mSuppressVeMulti {
@@ -630,6 +650,7 @@ impl XenHvmAltp2mSuppressVeMulti {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_set_visibility`. Since Xen 4.14.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mSetVisibility {
@@ -672,6 +693,7 @@ impl XenHvmAltp2mSetVisibility {
 /// | 80 | 80 | 80 | | | |
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_op`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmAltp2mOp {

@@ -6,36 +6,44 @@
 /// The number of a ring within a domain.
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_port_t`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub type XenArgoPort = u32;
 /// A guest frame number, 64 bits wide on every architecture.
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_gfn_t`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub type XenArgoGfn = u64;
 /// As a ring's partner: any domain may send.
 ///
 /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_DOMID_ANY`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_ARGO_DOMID_ANY: u16 = 0x7FF4;
 /// The greatest size of a ring in bytes.
 ///
 /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_MAX_RING_SIZE`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_ARGO_MAX_RING_SIZE: u32 = 0x100_0000;
 /// The greatest number of buffers in one message.
 ///
 /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_MAXIOV`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_ARGO_MAXIOV: u32 = 8;
 /// Each message in a ring is padded to a multiple of this.
 ///
 /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_MSG_SLOT_SIZE`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_ARGO_MSG_SLOT_SIZE: u32 = 0x10;
 /// In the fourth argument of `register_ring`: fails with `EEXIST` if the ring exists, instead of
 /// replacing it.
 ///
 /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_REGISTER_FLAG_FAIL_EXIST`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_ARGO_REGISTER_FLAG_FAIL_EXIST: u32 = 0x1;
 /// The operations of the hypercall `argo_op`. Each takes two pointers and two numbers, in this
 /// order.
 ///
 /// Upstream: `xen/include/public/argo.h`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArgoOp(pub u32);
@@ -82,6 +90,7 @@ crate::access::named!(ArgoOp(u32));
 /// The state of another domain's ring.
 ///
 /// Upstream: `xen/include/public/argo.h`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub mod argo_ring_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u16`.
@@ -132,6 +141,7 @@ pub mod argo_ring_flags {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_ring`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRing<'a> {
     ptr: crate::access::Block<'a, raw::XenArgoRing>,
@@ -188,6 +198,7 @@ impl<'a> XenArgoRing<'a> {
 /// | 16 | 12 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_iov`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoIov {
@@ -227,6 +238,7 @@ impl XenArgoIov {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_addr`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoAddr {
@@ -267,6 +279,7 @@ impl XenArgoAddr {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_send_addr`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoSendAddr {
@@ -301,6 +314,7 @@ impl XenArgoSendAddr {
 /// | 12 | 12 | 12 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_register_ring`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRegisterRing {
@@ -351,6 +365,7 @@ impl XenArgoRegisterRing {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_unregister_ring`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoUnregisterRing {
@@ -394,6 +409,7 @@ impl XenArgoUnregisterRing {
 /// | 20 | 20 | 20 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_ring_data_ent`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRingDataEnt {
@@ -443,6 +459,7 @@ impl XenArgoRingDataEnt {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_ring_data`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRingData {
@@ -479,6 +496,7 @@ impl XenArgoRingData {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/argo.h`, `xen_argo_ring_message_header`. Since Xen 4.12.
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRingMessageHeader {
@@ -512,6 +530,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenArgoRing {

@@ -46,6 +46,7 @@ pub const DOMID_FIRST_RESERVED: u16 = 0x7FF0;
 /// The bits of a domain's number. A number with bit 15 set never names a domain.
 ///
 /// Upstream: `xen/include/public/xen.h`, `DOMID_MASK`. Since Xen 4.14.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 pub const DOMID_MASK: u16 = 0x7FFF;
 /// One more than the greatest number of a virtual interrupt.
 ///
@@ -87,6 +88,7 @@ impl Domid {
     /// No particular domain: a free number, or every domain, as the operation defines.
     ///
     /// Upstream: `xen/include/public/xen.h`, `DOMID_ANY`. Since Xen 4.22.
+    #[cfg_attr(xen_before = "4.22", doc(hidden), deprecated(note = "since Xen 4.22"))]
     pub const ANY: Self = Self(0x7FF5);
 
     /// Xen's idle domain, whose vCPUs run when no other vCPU can.
@@ -185,6 +187,7 @@ impl Virq {
     /// is room to send one.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VIRQ_ARGO`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const ARGO: Self = Self(11);
 
     /// Global. Free memory fell below a threshold, so the toolstack should reclaim some.
@@ -195,6 +198,7 @@ impl Virq {
     /// Per vCPU. A performance counter overflowed.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VIRQ_XENPMU`. Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const XENPMU: Self = Self(13);
 
     /// The first of eight architecture-specific numbers. On x86 it informs the control domain of a

@@ -5,118 +5,147 @@
 /// The number of controls.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_MAX_CTRL`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_MAX_CTRL: u32 = 4;
 /// The greatest number of planes in a buffer.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_MAX_PLANE`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_MAX_PLANE: u32 = 4;
 /// The size of the page of events in bytes.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_EVENT_PAGE_SIZE`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_EVENT_PAGE_SIZE: u32 = 4096;
 /// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_IN_RING_OFFS`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_IN_RING_OFFS: u32 = 64;
 /// The size of all events in bytes.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_IN_RING_SIZE`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_IN_RING_SIZE: u32 = 4032;
 /// The number of events in the page.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_IN_RING_LEN`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_IN_RING_LEN: u32 = 63;
 /// The version of the protocol, as text.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_PROTOCOL_VERSION`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_PROTOCOL_VERSION: &str = "1";
 /// The device in xenstore.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_DRIVER_NAME`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_DRIVER_NAME: &str = "vcamera";
 /// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_LIST_SEPARATOR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_LIST_SEPARATOR: &str = ",";
 /// The text between width and height.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_RESOLUTION_SEPARATOR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_RESOLUTION_SEPARATOR: &str = "x";
 /// The text between numerator and denominator.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FRACTION_SEPARATOR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FRACTION_SEPARATOR: &str = "/";
 /// Backend's key: the versions that it has.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_BE_VERSIONS`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_BE_VERSIONS: &str = "versions";
 /// Frontend's key: the version that it chose.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FE_VERSION`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_FE_VERSION: &str = "version";
 /// Frontend's key: the grant of the ring.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_REQ_RING_REF`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_REQ_RING_REF: &str = "req-ring-ref";
 /// Frontend's key: the port of the ring.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_REQ_CHANNEL`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_REQ_CHANNEL: &str = "req-event-channel";
 /// Frontend's key: the grant of the page of events.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_EVT_RING_REF`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
 /// Frontend's key: the port of that page.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_EVT_CHANNEL`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_EVT_CHANNEL: &str = "evt-event-channel";
 /// A key: the greatest number of buffers.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_MAX_BUFFERS`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_MAX_BUFFERS: &str = "max-buffers";
 /// A key: the list of controls.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_CONTROLS`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_CONTROLS: &str = "controls";
 /// A key: the formats, with resolutions and frame rates below.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FORMATS`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_FORMATS: &str = "formats";
 /// A key: the list of frame rates.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FRAME_RATES`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_FRAME_RATES: &str = "frame-rates";
 /// A key: the backend allocates the buffers.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_BE_ALLOC`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_BE_ALLOC: &str = "be-alloc";
 /// A key: a unique ID of the camera.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_UNIQUE_ID`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FIELD_UNIQUE_ID: &str = "unique-id";
 /// The name of BRIGHTNESS in xenstore.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_BRIGHTNESS_STR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_CTRL_BRIGHTNESS_STR: &str = "brightness";
 /// The name of CONTRAST in xenstore.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_CONTRAST_STR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_CTRL_CONTRAST_STR: &str = "contrast";
 /// The name of SATURATION in xenstore.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_SATURATION_STR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_CTRL_SATURATION_STR: &str = "saturation";
 /// The name of HUE in xenstore.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_HUE_STR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_CTRL_HUE_STR: &str = "hue";
 /// A suffix of a FourCC code: the format is big-endian.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FOURCC_BIGENDIAN_STR`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const XENCAMERA_FOURCC_BIGENDIAN_STR: &str = "-BE";
 /// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraOp(pub u8);
@@ -227,6 +256,7 @@ crate::access::named!(XencameraOp(u8));
 /// A control of the picture.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraCtrl(pub u8);
@@ -271,6 +301,7 @@ crate::access::named!(XencameraCtrl(u8));
 /// The colour space.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraColorspace(pub u32);
@@ -333,6 +364,7 @@ crate::access::named!(XencameraColorspace(u32));
 /// The transfer function of the colour space.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraXferFunc(pub u32);
@@ -395,6 +427,7 @@ crate::access::named!(XencameraXferFunc(u32));
 /// How Y'CbCr is encoded.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraYcbcrEnc(pub u32);
@@ -457,6 +490,7 @@ crate::access::named!(XencameraYcbcrEnc(u32));
 /// The range of a component.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraQuantization(pub u32);
@@ -495,6 +529,7 @@ crate::access::named!(XencameraQuantization(u32));
 /// The kind of an event.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XencameraEventType(pub u8);
@@ -527,6 +562,7 @@ crate::access::named!(XencameraEventType(u8));
 /// The permitted access to a control.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub mod xencamera_ctrl_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -560,6 +596,7 @@ pub mod xencamera_ctrl_flags {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_event_page`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraEventPage<'a> {
     ptr: crate::access::Block<'a, raw::XencameraEventPage>,
@@ -618,6 +655,7 @@ impl<'a> XencameraEventPage<'a> {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_page_directory`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraPageDirectory<'a> {
     ptr: crate::access::Block<'a, raw::XencameraPageDirectory>,
@@ -669,6 +707,7 @@ impl<'a> XencameraPageDirectory<'a> {
 /// | 12 | 12 | 12 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_config_req`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraConfigReq {
@@ -718,6 +757,7 @@ impl XencameraConfigReq {
 /// | 44 | 44 | 44 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_config_resp`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraConfigResp {
@@ -783,6 +823,7 @@ crate::access::argument!(XencameraConfigResp {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_frame_rate_req`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraFrameRateReq {
@@ -817,6 +858,7 @@ impl XencameraFrameRateReq {
 /// | 1 | 1 | 1 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_buf_request`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraBufRequest {
@@ -847,6 +889,7 @@ impl XencameraBufRequest {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_buf_create_req`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraBufCreateReq {
@@ -900,6 +943,7 @@ impl XencameraBufCreateReq {
 /// | 40 | 40 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_buf_get_layout_resp`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraBufGetLayoutResp {
@@ -936,6 +980,7 @@ crate::access::argument!(XencameraBufGetLayoutResp {
 /// | 1 | 1 | 1 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_index`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraIndex {
@@ -963,6 +1008,7 @@ impl XencameraIndex {
 /// | 1 | 1 | 1 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_get_ctrl_req`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraGetCtrlReq {
@@ -992,6 +1038,7 @@ impl XencameraGetCtrlReq {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_ctrl_value`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraCtrlValue {
@@ -1036,6 +1083,7 @@ impl XencameraCtrlValue {
 /// | 40 | 40 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_ctrl_enum_resp`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraCtrlEnumResp {
@@ -1087,6 +1135,7 @@ crate::access::argument!(XencameraCtrlEnumResp {
 /// | 12 | 12 | 12 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_frame_avail_evt`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraFrameAvailEvt {
@@ -1121,6 +1170,7 @@ crate::access::argument!(XencameraFrameAvailEvt {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_req`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraReq {
@@ -1336,6 +1386,7 @@ crate::access::argument!(union XencameraReqReq {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_resp`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraResp {
@@ -1505,6 +1556,7 @@ crate::access::argument!(union XencameraRespResp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `xencamera_evt`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraEvt {
@@ -1611,6 +1663,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XencameraEventPage {
@@ -1630,6 +1683,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XencameraPageDirectory {
@@ -1638,6 +1692,11 @@ pub mod raw {
         /// The grants.
         ///
         /// Since Xen 4.19.
+        #[cfg_attr(
+            xen_before = "4.19",
+            doc(hidden),
+            deprecated(note = "since Xen 4.19")
+        )]
         pub gref: [crate::grant_table::GrantRef; 0],
     }
 

@@ -6,6 +6,7 @@
 /// field.
 ///
 /// Upstream: `xen/include/public/io/console.h`. Since Xen 4.21.
+#[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenconsConnection(pub u8);
@@ -139,6 +140,7 @@ impl<'a> XenconsInterface<'a> {
     /// Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED.
     ///
     /// Since Xen 4.21. Written by the other side. Offset 3088.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     #[inline]
     #[must_use]
     pub fn connection(self) -> crate::access::ReadOnly<'a, u8> {
@@ -177,6 +179,11 @@ pub mod raw {
         /// Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED.
         ///
         /// Since Xen 4.21.
+        #[cfg_attr(
+            xen_before = "4.21",
+            doc(hidden),
+            deprecated(note = "since Xen 4.21")
+        )]
         pub connection: u8,
         #[doc(hidden)]
         pub _pad0: [u8; 3],

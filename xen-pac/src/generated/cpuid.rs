@@ -40,12 +40,14 @@ pub const XEN_CPUID_SIGNATURE_EDX: u32 = 0x4D4D_566E;
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_CPUID_MAX_NUM_LEAVES`. Since Xen 4.10.
 /// Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_CPUID_MAX_NUM_LEAVES: u32 = 5;
 /// Stands for the subleaf where a leaf has none.
 ///
 /// Upstream: `xen/include/public/arch-x86/xen.h`, `XEN_CPUID_NO_SUBLEAF`. Since Xen 4.12. Only on
 /// x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
 pub const XEN_CPUID_NO_SUBLEAF: u32 = 0xFFFF_FFFF;
 /// The size of a hypercall's code in the hypercall page, in bytes. The slots are in the order of
 /// the hypercalls' numbers.
@@ -91,11 +93,13 @@ impl CpuidLeaf {
     /// ecx: the domain's number.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.5.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const HVM: Self = Self(4);
 
     /// For PV guests. ebx: the width of machine addresses.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const PV: Self = Self(5);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -219,6 +223,7 @@ pub mod hypercall_page_request {
 ///
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.5. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 pub mod cpuid_hvm_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -244,24 +249,28 @@ pub mod cpuid_hvm_flags {
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_HVM_CPUID_VCPU_ID_PRESENT`. Since Xen
     /// 4.6. Bit 3.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const VCPU_ID_PRESENT: Field<u32, Register> = Field::new(0x1, 3);
 
     /// ecx holds the domain's number.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_HVM_CPUID_DOMID_PRESENT`. Since Xen
     /// 4.11. Bit 4.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub const DOMID_PRESENT: Field<u32, Register> = Field::new(0x1, 4);
 
     /// Interrupt messages can address more than 256 processors.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_HVM_CPUID_EXT_DEST_ID`. Since Xen
     /// 4.17. Bit 5.
+    #[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
     pub const EXT_DEST_ID: Field<u32, Register> = Field::new(0x1, 5);
 
     /// Each vCPU can have its own upcall vector. Releases from 4.6 on support it without this flag.
     ///
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `XEN_HVM_CPUID_UPCALL_VECTOR`. Since Xen
     /// 4.17. Bit 6.
+    #[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
     pub const UPCALL_VECTOR: Field<u32, Register> = Field::new(0x1, 6);
 }
 
@@ -315,6 +324,7 @@ pub mod cpuid_pv_features {
 ///
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.10. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub mod cpuid_machine_address {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.

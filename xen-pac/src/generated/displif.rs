@@ -5,90 +5,112 @@
 /// The version of the protocol in the newest headers.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_PROTOCOL_VERSION_INT`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const XENDISPL_PROTOCOL_VERSION_INT: u32 = 2;
 /// The size of a block of an EDID in bytes.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EDID_BLOCK_SIZE`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const XENDISPL_EDID_BLOCK_SIZE: u32 = 128;
 /// The greatest number of such blocks.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EDID_BLOCK_COUNT`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const XENDISPL_EDID_BLOCK_COUNT: u32 = 256;
 /// The greatest size of an EDID in bytes.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EDID_MAX_SIZE`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const XENDISPL_EDID_MAX_SIZE: u32 = 0x8000;
 /// The size of the page of events in bytes.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EVENT_PAGE_SIZE`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_EVENT_PAGE_SIZE: u32 = 4096;
 /// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_IN_RING_OFFS`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_IN_RING_OFFS: u32 = 64;
 /// The size of all events in bytes.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_IN_RING_SIZE`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_IN_RING_SIZE: u32 = 4032;
 /// The number of events in the page.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_IN_RING_LEN`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_IN_RING_LEN: u32 = 63;
 /// The version of the protocol, as text.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_PROTOCOL_VERSION`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const XENDISPL_PROTOCOL_VERSION: &str = "2";
 /// The device in xenstore.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_DRIVER_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_DRIVER_NAME: &str = "vdispl";
 /// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_LIST_SEPARATOR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_LIST_SEPARATOR: &str = ",";
 /// The text between width and height.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_RESOLUTION_SEPARATOR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_RESOLUTION_SEPARATOR: &str = "x";
 /// Backend's key: the versions that it has.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_BE_VERSIONS`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_BE_VERSIONS: &str = "versions";
 /// Frontend's key: the version that it chose.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_FE_VERSION`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_FE_VERSION: &str = "version";
 /// Frontend's key: the grant of the ring.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_REQ_RING_REF`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_REQ_RING_REF: &str = "req-ring-ref";
 /// Frontend's key: the port of the ring.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_REQ_CHANNEL`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_REQ_CHANNEL: &str = "req-event-channel";
 /// Frontend's key: the grant of the page of events.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_EVT_RING_REF`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
 /// Frontend's key: the port of that page.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_EVT_CHANNEL`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_EVT_CHANNEL: &str = "evt-event-channel";
 /// A connector's key: width and height in pixels.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_RESOLUTION`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_RESOLUTION: &str = "resolution";
 /// A key: the backend allocates the buffers.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_BE_ALLOC`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENDISPL_FIELD_BE_ALLOC: &str = "be-alloc";
 /// A connector's key: tells connectors apart.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_UNIQUE_ID`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENDISPL_FIELD_UNIQUE_ID: &str = "unique-id";
 /// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XendisplOp(pub u8);
@@ -126,6 +148,7 @@ impl XendisplOp {
     /// Reads the display's EDID.
     ///
     /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_OP_GET_EDID`. Since Xen 4.15.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const GET_EDID: Self = Self(0x16);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -151,6 +174,7 @@ crate::access::named!(XendisplOp(u8));
 /// The kind of an event.
 ///
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XendisplEventType(pub u8);
@@ -177,6 +201,7 @@ crate::access::named!(XendisplEventType(u8));
 /// How a display buffer is created.
 ///
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub mod xendispl_dbuf_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -200,6 +225,7 @@ pub mod xendispl_dbuf_flags {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_event_page`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplEventPage<'a> {
     ptr: crate::access::Block<'a, raw::XendisplEventPage>,
@@ -258,6 +284,7 @@ impl<'a> XendisplEventPage<'a> {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_page_directory`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplPageDirectory<'a> {
     ptr: crate::access::Block<'a, raw::XendisplPageDirectory>,
@@ -314,6 +341,7 @@ impl<'a> XendisplPageDirectory<'a> {
 /// | 40 | 36 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_dbuf_create_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplDbufCreateReq {
@@ -348,6 +376,7 @@ pub struct XendisplDbufCreateReq {
     /// The offset of the pixels in the buffer, in bytes.
     ///
     /// Since Xen 4.15. In.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub data_ofs: u32,
     #[doc(hidden)]
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -375,6 +404,7 @@ crate::access::argument!(XendisplDbufCreateReq {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_dbuf_destroy_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplDbufDestroyReq {
@@ -406,6 +436,7 @@ impl XendisplDbufDestroyReq {
 /// | 32 | 28 | 32 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_fb_attach_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplFbAttachReq {
@@ -473,6 +504,7 @@ impl XendisplFbAttachReq {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_fb_detach_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplFbDetachReq {
@@ -505,6 +537,7 @@ impl XendisplFbDetachReq {
 /// | 32 | 28 | 32 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_set_config_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplSetConfigReq {
@@ -579,6 +612,7 @@ impl XendisplSetConfigReq {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_page_flip_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplPageFlipReq {
@@ -607,6 +641,7 @@ impl XendisplPageFlipReq {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_get_edid_req`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplGetEdidReq {
@@ -643,6 +678,7 @@ impl XendisplGetEdidReq {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_get_edid_resp`. Since Xen 4.15.
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplGetEdidResp {
@@ -662,6 +698,7 @@ crate::access::argument!(XendisplGetEdidResp { edid_sz: u32 });
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_pg_flip_evt`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplPgFlipEvt {
@@ -684,6 +721,7 @@ crate::access::argument!(XendisplPgFlipEvt { fb_cookie: u64 });
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplReq {
@@ -902,6 +940,7 @@ crate::access::argument!(union XendisplReqOp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_resp`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplResp {
@@ -922,6 +961,7 @@ pub struct XendisplResp {
     /// Further data, whose form depends on the operation.
     ///
     /// Since Xen 4.15. Out.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub op: XendisplRespOp,
 }
 
@@ -997,6 +1037,7 @@ crate::access::argument!(union XendisplRespOp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `xendispl_evt`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplEvt {
@@ -1083,6 +1124,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XendisplEventPage {
@@ -1102,6 +1144,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XendisplPageDirectory {
@@ -1110,6 +1153,11 @@ pub mod raw {
         /// The grants.
         ///
         /// Since Xen 4.19.
+        #[cfg_attr(
+            xen_before = "4.19",
+            doc(hidden),
+            deprecated(note = "since Xen 4.19")
+        )]
         pub gref: [crate::grant_table::GrantRef; 0],
     }
 

@@ -4,6 +4,7 @@
 /// The greatest number of a note about loading.
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_MAX`. Since Xen 4.19.
+#[cfg_attr(xen_before = "4.19", doc(hidden), deprecated(note = "since Xen 4.19"))]
 pub const XEN_ELFNOTE_MAX: u32 = 19;
 /// The type of a note. Each note has the owner name "Xen". A PVH kernel needs PHYS32_ENTRY and
 /// nothing else; most of the others are for PV kernels.
@@ -108,11 +109,13 @@ impl ElfNote {
     /// disabled.
     ///
     /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_PHYS32_ENTRY`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const PHYS32_ENTRY: Self = Self(18);
 
     /// PVH: where the kernel can be moved to: alignment, lowest and highest address.
     ///
     /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_PHYS32_RELOC`. Since Xen 4.19.
+    #[cfg_attr(xen_before = "4.19", doc(hidden), deprecated(note = "since Xen 4.19"))]
     pub const PHYS32_RELOC: Self = Self(19);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of

@@ -109,11 +109,13 @@ impl Errno {
     /// A path in the hypervisor's file system contains a component that is not a directory.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_ENOTDIR`. Since Xen 4.15.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const ENOTDIR: Self = Self(20);
 
     /// A path names a directory, but a value was expected.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_EISDIR`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const EISDIR: Self = Self(21);
 
     /// An argument has a value that the operation does not accept.
@@ -139,6 +141,7 @@ impl Errno {
     /// The value is read-only.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_EROFS`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const EROFS: Self = Self(30);
 
     /// There are too many references to one object.
@@ -186,6 +189,7 @@ impl Errno {
     /// The object is not empty.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_ENOTEMPTY`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const ENOTEMPTY: Self = Self(39);
 
     /// The requested datum does not exist; the build ID of a hypervisor built without one, for
@@ -222,6 +226,7 @@ impl Errno {
     /// A message is larger than the receiver's ring.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_EMSGSIZE`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const EMSGSIZE: Self = Self(90);
 
     /// Xen implements the operation, but was built or configured without it.
@@ -263,6 +268,7 @@ impl Errno {
     /// Nothing listens at the address.
     ///
     /// Upstream: `xen/include/public/errno.h`, `XEN_ECONNREFUSED`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const ECONNREFUSED: Self = Self(111);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of

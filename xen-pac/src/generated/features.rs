@@ -82,11 +82,13 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_memory_op_vnode_supported`. Since Xen
     /// 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const MEMORY_OP_VNODE_SUPPORTED: Self = Self(13);
 
     /// On Arm, Xen implements calls of Arm's SMC calling convention.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_ARM_SMCCC_supported`. Since Xen 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const ARM_SMCCC_SUPPORTED: Self = Self(14);
 
     /// For a PVH control domain: the ACPI root pointer may lie anywhere, and is not limited to the
@@ -94,34 +96,40 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_linux_rsdp_unrestricted`. Since Xen
     /// 4.11.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub const LINUX_RSDP_UNRESTRICTED: Self = Self(15);
 
     /// Guest frame numbers differ from machine frame numbers, and devices need translation. If
     /// neither this flag nor direct_mapped is set, the relation is unknown.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_not_direct_mapped`. Since Xen 4.16.
+    #[cfg_attr(xen_before = "4.16", doc(hidden), deprecated(note = "since Xen 4.16"))]
     pub const NOT_DIRECT_MAPPED: Self = Self(16);
 
     /// Guest frame numbers equal machine frame numbers, so they are valid for an untranslated
     /// device.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_direct_mapped`. Since Xen 4.16.
+    #[cfg_attr(xen_before = "4.16", doc(hidden), deprecated(note = "since Xen 4.16"))]
     pub const DIRECT_MAPPED: Self = Self(17);
 
     /// A runstate area can be registered by physical address. Arm sets the flag, but releases 4.18
     /// to 4.22 reject the call with -EINVAL.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_runstate_phys_area`. Since Xen 4.18.
+    #[cfg_attr(xen_before = "4.18", doc(hidden), deprecated(note = "since Xen 4.18"))]
     pub const RUNSTATE_PHYS_AREA: Self = Self(18);
 
     /// A time area can be registered by physical address.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_vcpu_time_phys_area`. Since Xen 4.18.
+    #[cfg_attr(xen_before = "4.18", doc(hidden), deprecated(note = "since Xen 4.18"))]
     pub const VCPU_TIME_PHYS_AREA: Self = Self(19);
 
     /// Xen forwards each write to an MSI-X table to the device model, not only those that unmask.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_dm_msix_all_writes`. Since Xen 4.19.
+    #[cfg_attr(xen_before = "4.19", doc(hidden), deprecated(note = "since Xen 4.19"))]
     pub const DM_MSIX_ALL_WRITES: Self = Self(20);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of

@@ -93,6 +93,7 @@ impl GrantStatus {
     /// No handle is free.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTST_no_space`. Since Xen 4.16.
+    #[cfg_attr(xen_before = "4.16", doc(hidden), deprecated(note = "since Xen 4.16"))]
     pub const NO_SPACE: Self = Self(-13);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -335,6 +336,7 @@ pub mod grant_copy_flags {
 /// Cache maintenance for a part of a granted page.
 ///
 /// Upstream: `xen/include/public/grant_table.h`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 pub mod grant_cache_op {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -1215,6 +1217,7 @@ impl GnttabSwapGrantRef {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `gnttab_cache_flush`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct GnttabCacheFlush {
@@ -1511,6 +1514,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_cache_flush`. Since Xen 4.5. Xen
     /// implements it only on aarch64. Command 12.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     #[derive(Clone, Copy, Debug)]
     pub struct CacheFlush;
     crate::command::command!(

@@ -6,6 +6,7 @@
 /// The first parameter number that x86 rejects with -EINVAL. It was 32 in 4.4 and grew since.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `HVM_NR_PARAMS`. Since Xen 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const HVM_NR_PARAMS: u32 = 39;
 /// The bits of CALLBACK_IRQ's value that hold its kind: the tag of `callback_via`.
 ///
@@ -17,6 +18,7 @@ pub const HVM_PARAM_CALLBACK_IRQ_TYPE_MASK: u64 = 0xFF00_0000_0000_0000;
 /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_MASK`. Since Xen
 /// 4.8. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_MASK: u64 = 0xFF00;
 /// The PPI is active while its line is low. The bit is counted from the lowest bit of the flags and
 /// not from that of the whole value.
@@ -24,10 +26,12 @@ pub const HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_MASK: u64 = 0xFF00;
 /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_LOW_LEVEL`. Since
 /// Xen 4.8. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_LOW_LEVEL: u64 = 2;
 /// The bits of `mca_cap` that can be set; others are rejected.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `XEN_HVM_MCA_CAP_MASK`. Since Xen 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_HVM_MCA_CAP_MASK: u64 = 1;
 /// A numbered parameter of a domain; `get_param` reads it, `set_param` writes it. The tools that
 /// build the domain set most of them. On x86, a domain itself can read 0, 1, 2, 15, 17, 18, 19 and
@@ -201,6 +205,7 @@ impl HvmParam {
     /// The guest frame of the ring that reports accesses and register changes to a monitor.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_MONITOR_RING_PFN`. Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const MONITOR_RING_PFN: Self = Self(28);
 
     /// The guest frame of the ring that reports to the tools that unsharing a page failed for lack
@@ -224,12 +229,14 @@ impl HvmParam {
     /// The first guest frame of device models' request pages. For the tools.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_IOREQ_SERVER_PFN`. Since Xen 4.5.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const IOREQ_SERVER_PFN: Self = Self(32);
 
     /// The number of frames from IOREQ_SERVER_PFN on.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_NR_IOREQ_SERVER_PAGES`. Since Xen
     /// 4.5.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const NR_IOREQ_SERVER_PAGES: Self = Self(33);
 
     /// The guest physical address of 16 bytes that change whenever the domain is restored from a
@@ -237,29 +244,34 @@ impl HvmParam {
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_VM_GENERATION_ID_ADDR`. Since Xen
     /// 4.5.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const VM_GENERATION_ID_ADDR: Self = Self(34);
 
     /// Who may switch the domain between alternative memory views, as an `altp2m_mode`. It can be
     /// set once.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_ALTP2M`. Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const ALTP2M: Self = Self(35);
 
     /// The number of bytes of the FPU's last instruction pointer that a context switch preserves:
     /// 4, 8, or 0 for Xen's choice.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_X87_FIP_WIDTH`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const X87_FIP_WIDTH: Self = Self(36);
 
     /// As VM86_TSS, with the segment's size in bytes in bits 63:32 and its guest physical address
     /// in bits 31:0. A bad value crashes the domain that sets it for itself.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_VM86_TSS_SIZED`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const VM86_TSS_SIZED: Self = Self(37);
 
     /// Additional machine check capabilities of the domain, as bits of `mca_cap`.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_MCA_CAP`. Since Xen 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const MCA_CAP: Self = Self(38);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -396,6 +408,7 @@ crate::access::named!(AcpiIoportsLocation(u64));
 /// between them. Up to 4.8, it was 0 or 1.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mMode(pub u64);
@@ -415,11 +428,13 @@ impl Altp2mMode {
     /// Only a privileged domain.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `XEN_ALTP2M_external`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const EXTERNAL: Self = Self(2);
 
     /// A privileged domain; the guest can only request notifications, and switch views in hardware.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `XEN_ALTP2M_limited`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const LIMITED: Self = Self(3);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -471,11 +486,13 @@ impl HvmMemType {
     /// Unused, since 4.6 gave the number another meaning.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMMEM_unused`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const UNUSED: Self = Self(3);
 
     /// Memory for which a device model handles accesses.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMMEM_ioreq_server`. Since Xen 4.8.
+    #[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
     pub const IOREQ_SERVER: Self = Self(4);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -548,6 +565,7 @@ pub mod memory_event_mode {
 /// The value of parameter MCA_CAP.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub mod mca_cap {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u64`.
@@ -734,6 +752,7 @@ impl CallbackVia {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_PPI`. Since Xen 4.7.
     /// Only on aarch64.
     #[cfg(target_arch = "aarch64")]
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     #[inline]
     pub const fn ppi(
         number: u8,
@@ -905,6 +924,7 @@ pub struct XenHvmParam {
     /// Padding; an unnamed hole before 4.14.
     ///
     /// Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub pad: u16,
     /// The number of the parameter.
     ///
@@ -1231,6 +1251,7 @@ impl XenHvmGetMemType {
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_evtchn_upcall_vector`. Since Xen 4.6. Only
 /// on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenHvmEvtchnUpcallVector {
@@ -1400,6 +1421,7 @@ pub mod command {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_evtchn_upcall_vector`. Since Xen
     /// 4.6. Only on x86_64 and x86. Command 23.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[derive(Clone, Copy, Debug)]
     pub struct SetEvtchnUpcallVector;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -1413,6 +1435,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_guest_request_vm_event`. Since Xen 4.6.
     /// Command 24.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[derive(Clone, Copy, Debug)]
     pub struct GuestRequestVmEvent;
     crate::command::command!(
@@ -1429,6 +1452,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Xen implements
     /// it only on x86_64 and x86. Command 25.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Altp2m;
     crate::command::command!(

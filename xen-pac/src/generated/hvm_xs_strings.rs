@@ -22,6 +22,7 @@ pub const HVM_XS_ALLOW_MEMORY_RELOCATE: &str = "hvmloader/allow-memory-relocate"
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_XEN_PLATFORM_PCI_BAR_UC`. Since Xen
 /// 4.21.
+#[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
 pub const HVM_XS_XEN_PLATFORM_PCI_BAR_UC: &str = "hvmloader/pci/xen-platform-pci-bar-uc";
 /// The physical address of further ACPI tables.
 ///
@@ -75,30 +76,36 @@ pub const HVM_XS_SYSTEM_SERIAL_NUMBER: &str = "bios-strings/system-serial-number
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_MANUFACTURER`. Since Xen
 /// 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_MANUFACTURER: &str = "bios-strings/baseboard-manufacturer";
 /// The name of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_PRODUCT_NAME`. Since Xen
 /// 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_PRODUCT_NAME: &str = "bios-strings/baseboard-product-name";
 /// The model of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_VERSION`. Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_VERSION: &str = "bios-strings/baseboard-version";
 /// The serial number of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_SERIAL_NUMBER`. Since Xen
 /// 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_SERIAL_NUMBER: &str = "bios-strings/baseboard-serial-number";
 /// The owner's number of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_ASSET_TAG`. Since Xen
 /// 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_ASSET_TAG: &str = "bios-strings/baseboard-asset-tag";
 /// Where the mainboard is mounted.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS`.
 /// Since Xen 4.13.
+#[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
 pub const HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS: &str = "bios-strings/baseboard-location-in-chassis";
 /// The maker of the case.
 ///
@@ -112,6 +119,7 @@ pub const HVM_XS_ENCLOSURE_SERIAL_NUMBER: &str = "bios-strings/enclosure-serial-
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ENCLOSURE_ASSET_TAG`. Since Xen
 /// 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const HVM_XS_ENCLOSURE_ASSET_TAG: &str = "bios-strings/enclosure-asset-tag";
 /// The maker of the battery.
 ///

@@ -224,21 +224,25 @@ impl HypercallNr {
     /// Sends and receives messages that Xen copies, so that the domains share no memory.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_argo_op`. Since Xen 4.12.
+    #[cfg_attr(xen_before = "4.12", doc(hidden), deprecated(note = "since Xen 4.12"))]
     pub const ARGO_OP: Self = Self(39);
 
     /// Controls performance counters, for PV guests.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_xenpmu_op`. Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const XENPMU_OP: Self = Self(40);
 
     /// Device model operations: an emulator of another guest's devices uses them.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_dm_op`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const DM_OP: Self = Self(41);
 
     /// Reads and writes hypervisor settings as a small tree of files, for the control domain.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_hypfs_op`. Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub const HYPFS_OP: Self = Self(42);
 
     /// The first of eight architecture-specific numbers; machine checks on x86.

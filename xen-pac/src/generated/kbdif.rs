@@ -37,74 +37,92 @@ pub const XENKBD_OUT_RING_LEN: u32 = 25;
 /// The device in xenstore.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_DRIVER_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_DRIVER_NAME: &str = "vkbd";
 /// Backend's key: there is no keyboard.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_FEAT_DSBL_KEYBRD`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENKBD_FIELD_FEAT_DSBL_KEYBRD: &str = "feature-disable-keyboard";
 /// Backend's key: there is no pointer.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_FEAT_DSBL_POINTER`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENKBD_FIELD_FEAT_DSBL_POINTER: &str = "feature-disable-pointer";
 /// Backend's key: it can report absolute positions.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_FEAT_ABS_POINTER`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_FEAT_ABS_POINTER: &str = "feature-abs-pointer";
 /// Backend's key: it can report positions from 0 to 0x7FFF.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_FEAT_RAW_POINTER`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENKBD_FIELD_FEAT_RAW_POINTER: &str = "feature-raw-pointer";
 /// Backend's key: it can report touches.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_FEAT_MTOUCH`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_FEAT_MTOUCH: &str = "feature-multi-touch";
 /// Frontend's key: asks for absolute positions.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_REQ_ABS_POINTER`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_REQ_ABS_POINTER: &str = "request-abs-pointer";
 /// Frontend's key: asks for positions from 0 to 0x7FFF.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_REQ_RAW_POINTER`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENKBD_FIELD_REQ_RAW_POINTER: &str = "request-raw-pointer";
 /// Frontend's key: asks for touches.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_REQ_MTOUCH`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_REQ_MTOUCH: &str = "request-multi-touch";
 /// Frontend's key: the grant of the page.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_RING_GREF`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_RING_GREF: &str = "page-gref";
 /// Frontend's key: the port.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_EVT_CHANNEL`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_EVT_CHANNEL: &str = "event-channel";
 /// Backend's key: the greatest x of a pointer.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_WIDTH`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_WIDTH: &str = "width";
 /// Backend's key: the greatest y of a pointer.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_HEIGHT`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_HEIGHT: &str = "height";
 /// Backend's key: the greatest x of a touch.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_MT_WIDTH`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_MT_WIDTH: &str = "multi-touch-width";
 /// Backend's key: the greatest y of a touch.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_MT_HEIGHT`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_MT_HEIGHT: &str = "multi-touch-height";
 /// Backend's key: how many touches at once.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_MT_NUM_CONTACTS`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_MT_NUM_CONTACTS: &str = "multi-touch-num-contacts";
 /// Backend's key: a unique ID of the device.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_UNIQUE_ID`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENKBD_FIELD_UNIQUE_ID: &str = "unique-id";
 /// Frontend's key, obsolete: the frame of the page.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_RING_REF`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENKBD_FIELD_RING_REF: &str = "page-ref";
 /// The kind of an event.
 ///
@@ -121,6 +139,7 @@ impl XenkbdType {
     /// Not used.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_TYPE_RESERVED`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const RESERVED: Self = Self(2);
 
     /// A key or button was pressed or released.
@@ -136,6 +155,7 @@ impl XenkbdType {
     /// A touch.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_TYPE_MTOUCH`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const MTOUCH: Self = Self(5);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -159,6 +179,7 @@ crate::access::named!(XenkbdType(u8));
 /// A change of a touch.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenkbdTouch(pub u8);
@@ -406,6 +427,7 @@ crate::access::argument!(XenkbdPosition {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `xenkbd_mtouch`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenkbdMtouch {

@@ -13,6 +13,7 @@ pub const XENMAPIDX_GRANT_TABLE_STATUS: u32 = 0x8000_0000;
 ///
 /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_ioreq_server_frame_bufioreq`. Since
 /// Xen 4.14. Xen implements it since 4.11.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 pub const XENMEM_RESOURCE_IOREQ_SERVER_FRAME_BUFIOREQ: u64 = 0;
 /// The kind of page that add_to_physmap maps. It decides the meaning of the index.
 ///
@@ -54,6 +55,7 @@ impl MapSpace {
     /// maps them as cached memory.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_dev_mmio`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const DEV_MMIO: Self = Self(5);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -79,6 +81,7 @@ crate::access::named!(MapSpace(u32));
 /// map it.
 ///
 /// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen implements it since 4.11.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryResource(pub u16);
@@ -99,6 +102,7 @@ impl MemoryResource {
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_vmtrace_buf`. Since Xen 4.15. Xen
     /// implements it since 4.15.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const VMTRACE_BUF: Self = Self(2);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -120,6 +124,7 @@ crate::access::named!(MemoryResource(u16));
 /// The pages of a grant table that acquire_resource maps.
 ///
 /// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen implements it since 4.12.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantTableResource(pub u32);
@@ -183,6 +188,7 @@ pub mod memory_flags {
     /// `node` is one of the domain's virtual nodes and not one of the machine's.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEMF_vnode`. Since Xen 4.6. Bit 18.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const VNODE: Field<u32, Register> = Field::new(0x1, 18);
 }
 
@@ -521,6 +527,7 @@ pub struct XenAddToPhysmapBatch {
     /// A parameter of the space.
     ///
     /// Since Xen 4.7. In.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub u: XenAddToPhysmapBatchU,
     /// The index of each page; its meaning depends on the kind.
     ///
@@ -844,6 +851,7 @@ impl XenPodTarget {
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_mem_acquire_resource`. Since Xen 4.14. Xen
 /// implements it since 4.11.
+#[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenMemAcquireResource {
@@ -915,6 +923,7 @@ impl XenMemAcquireResource {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_vmemrange`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenVmemrange {
@@ -953,6 +962,7 @@ crate::access::argument!(XenVmemrange { start: u64, end: u64, flags: u32, nid: u
 /// | 40 | 40 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_vnuma_topology_info`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenVnumaTopologyInfo {
@@ -1431,6 +1441,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_compat_mfn_list`. Since Xen 4.5.
     /// Xen implements it only on x86_64 and x86. Command 25.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysCompatMfnList;
     crate::command::command!(
@@ -1443,6 +1454,7 @@ pub mod command {
     /// is too short, and with -EOPNOTSUPP if there is no topology.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_vnumainfo`. Since Xen 4.5. Command 26.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     #[derive(Clone, Copy, Debug)]
     pub struct GetVnumainfo;
     crate::command::command!(
@@ -1459,6 +1471,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_acquire_resource`. Since Xen 4.14. Xen
     /// implements it since 4.11. Command 28.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     #[derive(Clone, Copy, Debug)]
     pub struct AcquireResource;
     crate::command::command!(

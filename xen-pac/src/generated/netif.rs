@@ -14,6 +14,7 @@ pub const XEN_NETIF_MAX_TX_SIZE: u32 = 0xFFFF;
 /// One more than the greatest type of extra information.
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_MAX`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 pub const XEN_NETIF_EXTRA_TYPE_MAX: u32 = 5;
 /// The result of a request. In a receive response, a value that is not negative is the number of
 /// bytes in the page.
@@ -90,6 +91,7 @@ impl NetifExtraType {
     /// A hash of the packet.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_HASH`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const HASH: Self = Self(4);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -151,6 +153,7 @@ crate::access::named!(NetifGsoType(u8));
 /// The operation that a request in the control ring asks for.
 ///
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifCtrlType(pub u16);
@@ -199,18 +202,21 @@ impl NetifCtrlType {
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE`.
     /// Since Xen 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const GET_GREF_MAPPING_SIZE: Self = Self(8);
 
     /// Adds grants to those that the backend keeps mapped.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING`. Since Xen
     /// 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const ADD_GREF_MAPPING: Self = Self(9);
 
     /// Removes grants from those that the backend keeps mapped.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING`. Since Xen
     /// 4.10.
+    #[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
     pub const DEL_GREF_MAPPING: Self = Self(10);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -240,6 +246,7 @@ crate::access::named!(NetifCtrlType(u16));
 /// The result of a request in the control ring.
 ///
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifCtrlStatus(pub u32);
@@ -284,6 +291,7 @@ crate::access::named!(NetifCtrlStatus(u32));
 /// How the hash of a packet is computed.
 ///
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifHashAlgorithm(pub u32);
@@ -375,6 +383,7 @@ pub mod netif_rx_flags {
     /// A form of extra information that is no longer used.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `NETRXF_gso_prefix`. Since Xen 4.7. Bit 4.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const GSO_PREFIX: Field<u16, Register> = Field::new(0x1, 4);
 }
 
@@ -396,6 +405,7 @@ pub mod netif_extra_flags {
 /// The parts of a packet over which a hash is computed.
 ///
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 pub mod netif_hash_types {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -426,6 +436,7 @@ pub mod netif_hash_types {
 /// How a grant is kept mapped.
 ///
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub mod netif_gref_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u16`.
@@ -543,6 +554,7 @@ pub struct NetifRxRequest {
     /// Reserved.
     ///
     /// Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub pad: u16,
     /// The grant of the page, which permits writing.
     ///
@@ -837,6 +849,7 @@ impl NetifExtraInfoUHash {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `xen_netif_ctrl_request`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenNetifCtrlRequest {
@@ -875,6 +888,7 @@ impl XenNetifCtrlRequest {
 /// | 12 | 12 | 12 | | | |
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `xen_netif_ctrl_response`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenNetifCtrlResponse {
@@ -910,6 +924,7 @@ crate::access::argument!(XenNetifCtrlResponse {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/netif.h`, `xen_netif_gref`. Since Xen 4.10.
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenNetifGref {

@@ -6,6 +6,7 @@
 /// Which call the backend makes.
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PvcallsCmd(pub u32);
@@ -84,6 +85,7 @@ crate::access::named!(PvcallsCmd(u32));
 /// | 132 | 132 | 132 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `pvcalls_data_intf`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[derive(Clone, Copy, Debug)]
 pub struct PvcallsDataIntf<'a> {
     ptr: crate::access::Block<'a, raw::PvcallsDataIntf>,
@@ -189,6 +191,7 @@ impl<'a> PvcallsDataIntf<'a> {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_socket`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsSocket {
@@ -211,6 +214,7 @@ pub struct XenPvcallsSocket {
     /// Reserved.
     ///
     /// Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub pad: [u8; 4],
 }
 
@@ -246,6 +250,7 @@ impl XenPvcallsSocket {
 /// | 56 | 56 | 56 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_connect`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsConnect {
@@ -276,6 +281,7 @@ pub struct XenPvcallsConnect {
     /// Reserved.
     ///
     /// Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub pad: [u8; 4],
 }
 
@@ -317,6 +323,7 @@ impl XenPvcallsConnect {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_release`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsRelease {
@@ -331,6 +338,7 @@ pub struct XenPvcallsRelease {
     /// Reserved.
     ///
     /// Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub pad: [u8; 7],
 }
 
@@ -354,6 +362,7 @@ impl XenPvcallsRelease {
 /// | 40 | 40 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_bind`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsBind {
@@ -391,6 +400,7 @@ impl XenPvcallsBind {
 /// | 16 | 16 | 16 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_listen`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsListen {
@@ -405,6 +415,7 @@ pub struct XenPvcallsListen {
     /// Reserved.
     ///
     /// Since Xen 4.14.
+    #[cfg_attr(xen_before = "4.14", doc(hidden), deprecated(note = "since Xen 4.14"))]
     pub pad: [u8; 4],
 }
 
@@ -433,6 +444,7 @@ impl XenPvcallsListen {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_accept`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsAccept {
@@ -479,6 +491,7 @@ impl XenPvcallsAccept {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_poll`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsPoll {
@@ -506,6 +519,7 @@ impl XenPvcallsPoll {
 /// | 56 | 56 | 56 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_dummy`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsDummy {
@@ -535,6 +549,7 @@ impl XenPvcallsDummy {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_request`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsRequest {
@@ -741,6 +756,7 @@ crate::access::argument!(union XenPvcallsRequestU {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Upstream: `xen/include/public/io/pvcalls.h`, `xen_pvcalls_response`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsResponse {
@@ -1080,6 +1096,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct PvcallsDataIntf {

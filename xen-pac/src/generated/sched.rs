@@ -4,6 +4,7 @@
 /// The greatest shutdown reason that has a name.
 ///
 /// Upstream: `xen/include/public/sched.h`, `SHUTDOWN_MAX`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 pub const SHUTDOWN_MAX: u32 = 5;
 /// The reason for which a domain stops. The toolstack reads it and acts on it.
 ///
@@ -41,6 +42,7 @@ impl ShutdownReason {
     /// reset.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SHUTDOWN_soft_reset`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const SOFT_RESET: Self = Self(5);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -224,6 +226,7 @@ impl SchedWatchdog {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/sched.h`, `sched_pin_override`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SchedPinOverride {
@@ -325,6 +328,7 @@ pub mod command {
     /// hardware domain only.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_pin_override`. Since Xen 4.7. Command 7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     #[derive(Clone, Copy, Debug)]
     pub struct PinOverride;
     crate::command::command!(

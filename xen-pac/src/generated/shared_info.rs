@@ -26,12 +26,14 @@ pub mod pvclock_flags {
     /// replace a time that is earlier than the latest one of any vCPU by that one.
     ///
     /// Upstream: `xen/include/public/xen.h`, `XEN_PVCLOCK_TSC_STABLE_BIT`. Since Xen 4.7. Bit 0.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const TSC_STABLE: Field<u8, Register> = Field::new(0x1, 0);
 
     /// The domain was paused from outside, so a watchdog should ignore the gap. Xen never sets it;
     /// other hypervisors with the same clock do.
     ///
     /// Upstream: `xen/include/public/xen.h`, `XEN_PVCLOCK_GUEST_STOPPED`. Since Xen 4.7. Bit 1.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const GUEST_STOPPED: Field<u8, Register> = Field::new(0x1, 1);
 }
 
@@ -408,6 +410,7 @@ impl<'a> ArchSharedInfo<'a> {
     ///
     /// Since Xen 4.6. Only on x86_64 and x86. Written by this side. Offset 24 on x86_64, 12 on x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[inline]
     #[must_use]
     pub fn p2m_cr3(self) -> crate::access::ReadWrite<'a, usize> {
@@ -418,6 +421,7 @@ impl<'a> ArchSharedInfo<'a> {
     ///
     /// Since Xen 4.6. Only on x86_64 and x86. Written by this side. Offset 32 on x86_64, 16 on x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[inline]
     #[must_use]
     pub fn p2m_vaddr(self) -> crate::access::ReadWrite<'a, usize> {
@@ -429,6 +433,7 @@ impl<'a> ArchSharedInfo<'a> {
     ///
     /// Since Xen 4.6. Only on x86_64 and x86. Written by this side. Offset 40 on x86_64, 20 on x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     #[inline]
     #[must_use]
     pub fn p2m_generation(self) -> crate::access::ReadWrite<'a, usize> {
@@ -676,10 +681,12 @@ pub mod raw {
         /// Properties of the values.
         ///
         /// Since Xen 4.7.
+        #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
         pub flags: u8,
         /// Reserved.
         ///
         /// Since Xen 4.7.
+        #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
         pub pad1: [i8; 2],
     }
 
@@ -805,23 +812,27 @@ pub mod raw {
         ///
         /// Since Xen 4.6. Only on x86_64 and x86.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
         pub p2m_cr3: usize,
         /// The virtual address of the linear frame table in the page table `p2m_cr3`.
         ///
         /// Since Xen 4.6. Only on x86_64 and x86.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
         pub p2m_vaddr: usize,
         /// A counter that the guest increments before and after each change to the mapping of the
         /// frame table; odd during the change.
         ///
         /// Since Xen 4.6. Only on x86_64 and x86.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
         pub p2m_generation: usize,
         /// Bits 63:32 of the wallclock's seconds. Only 32-bit x86 has them here; elsewhere they
         /// follow `wc_nsec`.
         ///
         /// Since Xen 4.6. Only on x86.
         #[cfg(target_arch = "x86")]
+        #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
         pub wc_sec_hi: u32,
     }
 
@@ -879,6 +890,7 @@ pub mod raw {
         ///
         /// Since Xen 4.6. Only on x86_64 and aarch64.
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
         pub wc_sec_hi: u32,
         /// The architecture's part.
         pub arch: ArchSharedInfo,

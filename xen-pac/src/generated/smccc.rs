@@ -7,43 +7,51 @@
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `XEN_SMCCC_MAJOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_MAJOR_REVISION: u32 = 0;
 /// The minor revision of that service: grows when a function is added.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `XEN_SMCCC_MINOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_MINOR_REVISION: u32 = 1;
 /// The UID of Xen's hypervisor service, a71812dc-c698-4369-9acf-79d18ddee667, as it is returned in
 /// `w0`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_UID_0: u32 = 0xDC12_18A7;
 /// The next part of that UID, in `w1`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_UID_1: u32 = 0x6943_98C6;
 /// The next part of that UID, in `w2`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_UID_2: u32 = 0xD179_CF9A;
 /// The last part of that UID, in `w3`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const XEN_SMCCC_UID_3: u32 = 0x67E6_DE8D;
 /// The major revision of the standard secure service that Xen emulates (PSCI).
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `SSSC_SMCCC_MAJOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const SSSC_SMCCC_MAJOR_REVISION: u32 = 0;
 /// The minor revision of that service.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `SSSC_SMCCC_MINOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(xen_before = "4.10", doc(hidden), deprecated(note = "since Xen 4.10"))]
 pub const SSSC_SMCCC_MINOR_REVISION: u32 = 1;

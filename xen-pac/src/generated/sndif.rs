@@ -6,216 +6,269 @@
 /// The version that both ends negotiate in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PROTOCOL_VERSION`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_PROTOCOL_VERSION: u32 = 2;
 /// The greatest length of a sample rate in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_SAMPLE_RATE_MAX_LEN`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_SAMPLE_RATE_MAX_LEN: u32 = 11;
 /// The greatest length of a sample format in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_SAMPLE_FORMAT_MAX_LEN`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_SAMPLE_FORMAT_MAX_LEN: u32 = 24;
 /// The size of the page of events in bytes.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_EVENT_PAGE_SIZE`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_EVENT_PAGE_SIZE: u32 = 4096;
 /// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_IN_RING_OFFS`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_IN_RING_OFFS: u32 = 64;
 /// The size of all events in bytes.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_IN_RING_SIZE`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_IN_RING_SIZE: u32 = 4032;
 /// The number of events in the page.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_IN_RING_LEN`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_IN_RING_LEN: u32 = 63;
 /// The device in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_DRIVER_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_DRIVER_NAME: &str = "vsnd";
 /// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_LIST_SEPARATOR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_LIST_SEPARATOR: &str = ",";
 /// Backend's key: the versions that it has.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_BE_VERSIONS`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_BE_VERSIONS: &str = "versions";
 /// Frontend's key: the version that it chose.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_FE_VERSION`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_FE_VERSION: &str = "version";
 /// A card's key: its short name.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_VCARD_SHORT_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_VCARD_SHORT_NAME: &str = "short-name";
 /// A card's key: its long name.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_VCARD_LONG_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_VCARD_LONG_NAME: &str = "long-name";
 /// A stream's key: the grant of the ring.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_RING_REF`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_RING_REF: &str = "ring-ref";
 /// A stream's key: the port of the ring.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_CHNL`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_EVT_CHNL: &str = "event-channel";
 /// A stream's key: the grant of the page of events.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_RING_REF`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
 /// A stream's key: the port of that page.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_EVT_CHNL`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 pub const XENSND_FIELD_EVT_EVT_CHNL: &str = "evt-event-channel";
 /// A device's key: its name.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_DEVICE_NAME`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_DEVICE_NAME: &str = "name";
 /// A stream's key: `p` or `c`.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_TYPE`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_TYPE: &str = "type";
 /// A stream's key: a unique ID of the stream.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_STREAM_UNIQUE_ID`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_STREAM_UNIQUE_ID: &str = "unique-id";
 /// A key: the least number of channels.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_CHANNELS_MIN`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_CHANNELS_MIN: &str = "channels-min";
 /// A key: the greatest number of channels.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_CHANNELS_MAX`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_CHANNELS_MAX: &str = "channels-max";
 /// A key: the list of sample rates in Hz.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_SAMPLE_RATES`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_SAMPLE_RATES: &str = "sample-rates";
 /// A key: the list of sample formats.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_SAMPLE_FORMATS`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_SAMPLE_FORMATS: &str = "sample-formats";
 /// A key: the greatest size of a buffer in bytes.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_BUFFER_SIZE`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_FIELD_BUFFER_SIZE: &str = "buffer-size";
 /// The type of a stream that plays.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_STREAM_TYPE_PLAYBACK`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_STREAM_TYPE_PLAYBACK: &str = "p";
 /// The type of a stream that records.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_STREAM_TYPE_CAPTURE`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_STREAM_TYPE_CAPTURE: &str = "c";
 /// The name of `S8` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S8_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S8_STR: &str = "s8";
 /// The name of `U8` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U8_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U8_STR: &str = "u8";
 /// The name of `S16_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S16_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S16_LE_STR: &str = "s16_le";
 /// The name of `S16_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S16_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S16_BE_STR: &str = "s16_be";
 /// The name of `U16_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U16_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U16_LE_STR: &str = "u16_le";
 /// The name of `U16_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U16_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U16_BE_STR: &str = "u16_be";
 /// The name of `S24_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S24_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S24_LE_STR: &str = "s24_le";
 /// The name of `S24_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S24_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S24_BE_STR: &str = "s24_be";
 /// The name of `U24_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U24_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U24_LE_STR: &str = "u24_le";
 /// The name of `U24_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U24_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U24_BE_STR: &str = "u24_be";
 /// The name of `S32_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S32_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S32_LE_STR: &str = "s32_le";
 /// The name of `S32_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S32_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_S32_BE_STR: &str = "s32_be";
 /// The name of `U32_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U32_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U32_LE_STR: &str = "u32_le";
 /// The name of `U32_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U32_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_U32_BE_STR: &str = "u32_be";
 /// The name of `F32_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F32_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_F32_LE_STR: &str = "float_le";
 /// The name of `F32_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F32_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_F32_BE_STR: &str = "float_be";
 /// The name of `F64_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F64_LE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_F64_LE_STR: &str = "float64_le";
 /// The name of `F64_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F64_BE_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_F64_BE_STR: &str = "float64_be";
 /// The name of `IEC958_SUBFRAME_LE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE_STR`. Since Xen
 /// 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE_STR: &str = "iec958_subframe_le";
 /// The name of `IEC958_SUBFRAME_BE` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE_STR`. Since Xen
 /// 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE_STR: &str = "iec958_subframe_be";
 /// The name of `MU_LAW` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_MU_LAW_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_MU_LAW_STR: &str = "mu_law";
 /// The name of `A_LAW` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_A_LAW_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_A_LAW_STR: &str = "a_law";
 /// The name of `IMA_ADPCM` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IMA_ADPCM_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_IMA_ADPCM_STR: &str = "ima_adpcm";
 /// The name of `MPEG` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_MPEG_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_MPEG_STR: &str = "mpeg";
 /// The name of `GSM` in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_GSM_STR`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 pub const XENSND_PCM_FORMAT_GSM_STR: &str = "gsm";
 /// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XensndOp(pub u8);
@@ -263,11 +316,13 @@ impl XensndOp {
     /// Starts, stops or pauses the stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_TRIGGER`. Since Xen 4.11.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub const TRIGGER: Self = Self(8);
 
     /// Narrows the ranges of parameters.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_HW_PARAM_QUERY`. Since Xen 4.11.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub const HW_PARAM_QUERY: Self = Self(9);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -296,6 +351,7 @@ crate::access::named!(XensndOp(u8));
 /// A change of a stream's state.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XensndTrigger(pub u8);
@@ -340,6 +396,7 @@ crate::access::named!(XensndTrigger(u8));
 /// The format of samples.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XensndPcmFormat(pub u8);
@@ -510,6 +567,7 @@ crate::access::named!(XensndPcmFormat(u8));
 /// The kind of an event.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XensndEventType(pub u8);
@@ -544,6 +602,7 @@ crate::access::named!(XensndEventType(u8));
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_event_page`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndEventPage<'a> {
     ptr: crate::access::Block<'a, raw::XensndEventPage>,
@@ -602,6 +661,7 @@ impl<'a> XensndEventPage<'a> {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_page_directory`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndPageDirectory<'a> {
     ptr: crate::access::Block<'a, raw::XensndPageDirectory>,
@@ -657,6 +717,7 @@ impl<'a> XensndPageDirectory<'a> {
 /// | 20 | 20 | 20 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_open_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndOpenReq {
@@ -685,6 +746,7 @@ pub struct XensndOpenReq {
     /// The number of bytes between two events; 0 for no events.
     ///
     /// Since Xen 4.11. In.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub period_sz: u32,
 }
 
@@ -725,6 +787,7 @@ impl XensndOpenReq {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_rw_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndRwReq {
@@ -756,6 +819,7 @@ impl XensndRwReq {
 /// | 1 | 1 | 1 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_trigger_req`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndTriggerReq {
@@ -787,6 +851,7 @@ impl XensndTriggerReq {
 /// | 40 | 40 | 40 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_query_hw_param`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndQueryHwParam {
@@ -957,6 +1022,7 @@ impl XensndQueryHwParamPeriod {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_cur_pos_evt`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndCurPosEvt {
@@ -979,6 +1045,7 @@ crate::access::argument!(XensndCurPosEvt { position: u64 });
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_req`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndReq {
@@ -1145,6 +1212,7 @@ crate::access::argument!(union XensndReqOp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_resp`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndResp {
@@ -1165,6 +1233,7 @@ pub struct XensndResp {
     /// Further data, whose form depends on the operation.
     ///
     /// Since Xen 4.11. Out.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     pub resp: XensndRespResp,
 }
 
@@ -1240,6 +1309,7 @@ crate::access::argument!(union XensndRespResp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `xensnd_evt`. Since Xen 4.11.
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndEvt {
@@ -1326,6 +1396,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XensndEventPage {
@@ -1344,6 +1415,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XensndPageDirectory {
@@ -1352,6 +1424,11 @@ pub mod raw {
         /// The grants.
         ///
         /// Since Xen 4.19.
+        #[cfg_attr(
+            xen_before = "4.19",
+            doc(hidden),
+            deprecated(note = "since Xen 4.19")
+        )]
         pub gref: [crate::grant_table::GrantRef; 0],
     }
 

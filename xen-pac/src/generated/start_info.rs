@@ -6,12 +6,14 @@
 /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `XEN_HVM_START_MAGIC_VALUE`. Since Xen
 /// 4.7. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 pub const XEN_HVM_START_MAGIC_VALUE: u32 = 0x336E_C578;
 /// The type of a memory range. The numbers are those of a PC's E820 map.
 ///
 /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`. Since Xen 4.11. Only on x86_64 and
 /// x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmMemmapType(pub u32);
@@ -105,6 +107,7 @@ pub mod start_flags {
     /// PV: the tools can read a frame table that is mapped linearly.
     ///
     /// Upstream: `xen/include/public/xen.h`, `SIF_VIRT_P2M_4TOOLS`. Since Xen 4.6. Bit 4.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const VIRT_P2M_4TOOLS: Field<u32, Register> = Field::new(0x1, 4);
 
     /// The power management that the first domain should do, in the numbering of Xen's platform
@@ -134,6 +137,7 @@ pub mod start_flags {
 /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `hvm_start_info`. Since Xen 4.8. Only
 /// on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 #[derive(Clone, Copy, Debug)]
 pub struct HvmStartInfo<'a> {
     ptr: crate::access::Block<'a, raw::HvmStartInfo>,
@@ -228,6 +232,7 @@ impl<'a> HvmStartInfo<'a> {
     /// The address of the memory map, in version 1 and later; 0 if there is none.
     ///
     /// Since Xen 4.11. Written by the other side. Offset 40.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     #[inline]
     #[must_use]
     pub fn memmap_paddr(self) -> crate::access::ReadOnly<'a, u64> {
@@ -237,6 +242,7 @@ impl<'a> HvmStartInfo<'a> {
     /// The number of entries of the memory map.
     ///
     /// Since Xen 4.11. Written by the other side. Offset 48.
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     #[inline]
     #[must_use]
     pub fn memmap_entries(self) -> crate::access::ReadOnly<'a, u32> {
@@ -258,6 +264,7 @@ impl<'a> HvmStartInfo<'a> {
 /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `hvm_modlist_entry`. Since Xen 4.8.
 /// Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 #[derive(Clone, Copy, Debug)]
 pub struct HvmModlistEntry<'a> {
     ptr: crate::access::Block<'a, raw::HvmModlistEntry>,
@@ -329,6 +336,7 @@ impl<'a> HvmModlistEntry<'a> {
 /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `hvm_memmap_table_entry`. Since Xen
 /// 4.11. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
 #[derive(Clone, Copy, Debug)]
 pub struct HvmMemmapTableEntry<'a> {
     ptr: crate::access::Block<'a, raw::HvmMemmapTableEntry>,
@@ -396,6 +404,7 @@ pub mod raw {
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct HvmStartInfo {
@@ -416,14 +425,29 @@ pub mod raw {
         /// The address of the memory map, in version 1 and later; 0 if there is none.
         ///
         /// Since Xen 4.11.
+        #[cfg_attr(
+            xen_before = "4.11",
+            doc(hidden),
+            deprecated(note = "since Xen 4.11")
+        )]
         pub memmap_paddr: u64,
         /// The number of entries of the memory map.
         ///
         /// Since Xen 4.11.
+        #[cfg_attr(
+            xen_before = "4.11",
+            doc(hidden),
+            deprecated(note = "since Xen 4.11")
+        )]
         pub memmap_entries: u32,
         /// Reserved.
         ///
         /// Since Xen 4.11.
+        #[cfg_attr(
+            xen_before = "4.11",
+            doc(hidden),
+            deprecated(note = "since Xen 4.11")
+        )]
         pub reserved: u32,
     }
 
@@ -439,6 +463,7 @@ pub mod raw {
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct HvmModlistEntry {
@@ -464,6 +489,7 @@ pub mod raw {
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.11", doc(hidden), deprecated(note = "since Xen 4.11"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct HvmMemmapTableEntry {

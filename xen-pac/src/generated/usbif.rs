@@ -10,30 +10,37 @@ pub const USBIF_MAX_SEGMENTS_PER_REQUEST: u32 = 16;
 /// The greatest number of a port; the first is 1.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_MAX_PORTNR`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub const USBIF_MAX_PORTNR: u32 = 31;
 /// The size of a ring in bytes.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_RING_SIZE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const USBIF_RING_SIZE: u32 = 4096;
 /// The number of entries in the ring of requests.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USB_URB_RING_SIZE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const USB_URB_RING_SIZE: u32 = 16;
 /// The number of entries in the ring of plug events.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USB_CONN_RING_SIZE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const USB_CONN_RING_SIZE: u32 = 512;
 /// The device's number, before it is shifted into place.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_PIPE_DEV_MASK`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub const USBIF_PIPE_DEV_MASK: u32 = 0x7F;
 /// The endpoint's number, before it is shifted into place.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_PIPE_EP_MASK`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub const USBIF_PIPE_EP_MASK: u32 = 0xF;
 /// The kind of transfer, before it is shifted into place.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_PIPE_TYPE_MASK`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub const USBIF_PIPE_TYPE_MASK: u32 = 0x3;
 /// The value of the backend's key `usb-ver`.
 ///
@@ -82,6 +89,7 @@ crate::access::named!(UsbSpecVersion(u8));
 /// The kind of a transfer.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsbifPipeType(pub u8);
@@ -127,6 +135,7 @@ crate::access::named!(UsbifPipeType(u8));
 /// numbers.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.16.
+#[cfg_attr(xen_before = "4.16", doc(hidden), deprecated(note = "since Xen 4.16"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsbifStatus(pub i32);
@@ -189,6 +198,7 @@ crate::access::named!(UsbifStatus(i32));
 /// The speed of a device that was plugged in.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsbifSpeed(pub u8);
@@ -233,6 +243,7 @@ crate::access::named!(UsbifSpeed(u8));
 /// The destination of a request.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.6.
+#[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
 pub mod usbif_pipe {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -273,6 +284,7 @@ pub mod usbif_pipe {
 /// Options of a request.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 pub mod usbif_transfer_flags {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u16`.
@@ -356,10 +368,12 @@ pub struct UsbifUrbRequest {
     /// The destination of the request.
     ///
     /// Since Xen 4.6. In.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub pipe: u32,
     /// Options of the request.
     ///
     /// Since Xen 4.7. In.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub transfer_flags: u16,
     /// The size of the data in bytes.
     ///
@@ -626,6 +640,7 @@ pub struct UsbifUrbResponse {
     /// The result.
     ///
     /// Since Xen 4.16. Out.
+    #[cfg_attr(xen_before = "4.16", doc(hidden), deprecated(note = "since Xen 4.16"))]
     pub status: UsbifStatus,
     /// The number of bytes that were transferred.
     ///
@@ -692,6 +707,7 @@ pub struct UsbifConnResponse {
     /// The device's speed.
     ///
     /// Since Xen 4.6. Out.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub speed: UsbifSpeed,
 }
 

@@ -5,6 +5,7 @@
 /// enabled, Xen sets this bit while it updates the area.
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `XEN_RUNSTATE_UPDATE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const XEN_RUNSTATE_UPDATE: u64 = 0x8000_0000_0000_0000;
 /// The state of a vCPU in Xen's scheduler.
 ///
@@ -54,6 +55,7 @@ crate::access::named!(Runstate(u32));
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`. Since Xen 4.7. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VcpuHvmMode(pub u32);
@@ -621,6 +623,7 @@ crate::access::argument!(VcpuGetPhysid { phys_id: u64 });
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_x86_32`. Since Xen 4.7. Only on x86_64
 /// and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct VcpuHvmX8632 {
@@ -778,6 +781,7 @@ crate::access::argument!(VcpuHvmX8632 {
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_x86_64`. Since Xen 4.7. Only on x86_64
 /// and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct VcpuHvmX8664 {
@@ -857,6 +861,7 @@ crate::access::argument!(VcpuHvmX8664 {
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_context`. Since Xen 4.7. Only on x86_64
 /// and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct VcpuHvmContext {
@@ -995,6 +1000,7 @@ pub mod command {
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_initialise`. Since Xen 4.7. Only on x86_64
     /// and x86. Command 0.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Initialise;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -1207,6 +1213,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_runstate_phys_area`. Since Xen 4.18.
     /// Xen implements it only on x86_64 and x86. Command 14.
+    #[cfg_attr(xen_before = "4.18", doc(hidden), deprecated(note = "since Xen 4.18"))]
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstatePhysArea;
     crate::command::command!(
@@ -1221,6 +1228,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_phys_area`. Since Xen
     /// 4.18. Xen implements it only on x86_64 and x86. Command 15.
+    #[cfg_attr(xen_before = "4.18", doc(hidden), deprecated(note = "since Xen 4.18"))]
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimePhysArea;
     crate::command::command!(

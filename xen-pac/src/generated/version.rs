@@ -132,6 +132,7 @@ impl XenFeatureInfo {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/version.h`, `xen_build_id`. Since Xen 4.7.
+#[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenBuildId {
@@ -166,6 +167,7 @@ impl XenBuildId {
 /// | 4 | 4 | 4 | | | |
 ///
 /// Upstream: `xen/include/public/version.h`, `xen_varbuf`. Since Xen 4.20.
+#[cfg_attr(xen_before = "4.20", doc(hidden), deprecated(note = "since Xen 4.20"))]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenVarbuf {
@@ -298,6 +300,7 @@ pub mod command {
     /// an unprivileged domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_build_id`. Since Xen 4.7. Command 10.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     #[derive(Clone, Copy, Debug)]
     pub struct BuildId;
     crate::command::command!(
@@ -309,6 +312,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_extraversion2`. Since Xen 4.20.
     /// Command 11.
+    #[cfg_attr(xen_before = "4.20", doc(hidden), deprecated(note = "since Xen 4.20"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Extraversion2;
     crate::command::command!(
@@ -320,6 +324,7 @@ pub mod command {
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_capabilities2`. Since Xen 4.20.
     /// Command 12.
+    #[cfg_attr(xen_before = "4.20", doc(hidden), deprecated(note = "since Xen 4.20"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Capabilities2;
     crate::command::command!(
@@ -330,6 +335,7 @@ pub mod command {
     /// Reads the `changeset` text in full, and returns its length in bytes.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_changeset2`. Since Xen 4.20. Command 13.
+    #[cfg_attr(xen_before = "4.20", doc(hidden), deprecated(note = "since Xen 4.20"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Changeset2;
     crate::command::command!(
@@ -341,6 +347,7 @@ pub mod command {
     /// unprivileged domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_commandline2`. Since Xen 4.20. Command 14.
+    #[cfg_attr(xen_before = "4.20", doc(hidden), deprecated(note = "since Xen 4.20"))]
     #[derive(Clone, Copy, Debug)]
     pub struct Commandline2;
     crate::command::command!(

@@ -7,12 +7,14 @@
 /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_feature_mask`. Since Xen 4.15. Only on
 /// x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
 pub const HVMPV_FEATURE_MASK: u64 = 0x1FFF;
 /// The value of parameter VIRIDIAN: the interfaces of Hyper-V that Xen offers to the guest. A value
 /// without `base_freq` is rejected.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.5. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 pub mod viridian_features {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u64`.
@@ -38,52 +40,62 @@ pub mod viridian_features {
     /// A page by which the guest converts its TSC to 100 ns units.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_reference_tsc`. Since Xen 4.6. Bit 3.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const REFERENCE_TSC: Field<u64, Register> = Field::new(0x1, 3);
 
     /// Offers a hypercall of Hyper-V that flushes other vCPUs' TLBs.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_hcall_remote_tlb_flush`. Since Xen 4.7.
     /// Bit 4.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const HCALL_REMOTE_TLB_FLUSH: Field<u64, Register> = Field::new(0x1, 4);
 
     /// A page by which Xen marks interrupts that need no EOI.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_apic_assist`. Since Xen 4.7. Bit 5.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const APIC_ASSIST: Field<u64, Register> = Field::new(0x1, 5);
 
     /// Registers to which a crashing guest writes the reason.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_crash_ctl`. Since Xen 4.9. Bit 6.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const CRASH_CTL: Field<u64, Register> = Field::new(0x1, 6);
 
     /// The synthetic interrupt controller.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_synic`. Since Xen 4.13. Bit 7.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     pub const SYNIC: Field<u64, Register> = Field::new(0x1, 7);
 
     /// The synthetic timers, which need `synic` and `time_ref_count`.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_stimer`. Since Xen 4.13. Bit 8.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     pub const STIMER: Field<u64, Register> = Field::new(0x1, 8);
 
     /// Offers a hypercall of Hyper-V that sends interrupts to other vCPUs.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_hcall_ipi`. Since Xen 4.13. Bit 9.
+    #[cfg_attr(xen_before = "4.13", doc(hidden), deprecated(note = "since Xen 4.13"))]
     pub const HCALL_IPI: Field<u64, Register> = Field::new(0x1, 9);
 
     /// Hypercalls can address more than 64 vCPUs.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_ex_processor_masks`. Since Xen 4.15.
     /// Bit 10.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const EX_PROCESSOR_MASKS: Field<u64, Register> = Field::new(0x1, 10);
 
     /// Does not announce a limit of 64 vCPUs.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_no_vp_limit`. Since Xen 4.15. Bit 11.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const NO_VP_LIMIT: Field<u64, Register> = Field::new(0x1, 11);
 
     /// Announces that vCPUs can be added at run time.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPV_cpu_hotplug`. Since Xen 4.15. Bit 12.
+    #[cfg_attr(xen_before = "4.15", doc(hidden), deprecated(note = "since Xen 4.15"))]
     pub const CPU_HOTPLUG: Field<u64, Register> = Field::new(0x1, 12);
 }

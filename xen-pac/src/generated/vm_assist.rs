@@ -38,17 +38,20 @@ impl VmAssistType {
     /// PV guests on x86: treat the I/O privilege level as the bare processor would.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VMASST_TYPE_architectural_iopl`. Since Xen 4.7.
+    #[cfg_attr(xen_before = "4.7", doc(hidden), deprecated(note = "since Xen 4.7"))]
     pub const ARCHITECTURAL_IOPL: Self = Self(4);
 
     /// All guests: set bit 63 of a runstate area's entry time while Xen updates the area. Without
     /// it, a reader cannot detect a torn copy.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VMASST_TYPE_runstate_update_flag`. Since Xen 4.8.
+    #[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
     pub const RUNSTATE_UPDATE_FLAG: Self = Self(5);
 
     /// PV guests on 64-bit x86: hide the machine-to-physical table from user mode.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VMASST_TYPE_m2p_strict`. Since Xen 4.6.
+    #[cfg_attr(xen_before = "4.6", doc(hidden), deprecated(note = "since Xen 4.6"))]
     pub const M2P_STRICT: Self = Self(32);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of

@@ -17,18 +17,22 @@ pub const VSCSIIF_SENSE_BUFFERSIZE: u32 = 96;
 /// The size of a granted page in bytes.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`, `VSCSIIF_PAGE_SIZE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const VSCSIIF_PAGE_SIZE: u32 = 4096;
 /// The number of segments that a granted page holds.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`, `VSCSIIF_SG_PER_PAGE`. Since Xen 4.8.
+#[cfg_attr(xen_before = "4.8", doc(hidden), deprecated(note = "since Xen 4.8"))]
 pub const VSCSIIF_SG_PER_PAGE: u32 = 512;
 /// The whole result of SCSI_ABORT and SCSI_RESET: success.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`, `XEN_VSCSIIF_RSLT_RESET_SUCCESS`. Since Xen 4.17.
+#[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
 pub const XEN_VSCSIIF_RSLT_RESET_SUCCESS: u32 = 0x2002;
 /// The whole result of SCSI_ABORT and SCSI_RESET: failure.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`, `XEN_VSCSIIF_RSLT_RESET_FAILED`. Since Xen 4.17.
+#[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
 pub const XEN_VSCSIIF_RSLT_RESET_FAILED: u32 = 0x2003;
 /// The operation of a request.
 ///
@@ -115,6 +119,7 @@ crate::access::named!(VscsiifDirection(u8));
 /// The part of a result that comes from the backend's host adapter.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`. Since Xen 4.17.
+#[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VscsiifHostStatus(pub u8);
@@ -296,6 +301,7 @@ pub mod vscsiif_segments {
     /// is set.
     ///
     /// Upstream: `xen/include/public/io/vscsiif.h`, `VSCSIIF_SG_GRANT`. Since Xen 4.5. Bit 7.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const SG_GRANT: Field<u8, Register> = Field::new(0x1, 7);
 }
 
@@ -400,6 +406,7 @@ pub struct VscsiifRequest {
     /// The request to abort.
     ///
     /// Since Xen 4.5. In.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub ref_rqid: u16,
     /// The direction of the data, a `vscsiif_direction`.
     ///

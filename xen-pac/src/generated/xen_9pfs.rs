@@ -19,6 +19,7 @@
 /// | 132 | 132 | 132 | | | |
 ///
 /// Upstream: `xen/include/public/io/9pfs.h`, `xen_9pfs_data_intf`. Since Xen 4.9.
+#[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
 #[derive(Clone, Copy, Debug)]
 pub struct Xen9pfsDataIntf<'a> {
     ptr: crate::access::Block<'a, raw::Xen9pfsDataIntf>,
@@ -103,6 +104,7 @@ pub mod raw {
     ///
     /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
     /// methods document the fields.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct Xen9pfsDataIntf {

@@ -24,6 +24,7 @@ pub const XENSTORE_REL_PATH_MAX: u32 = 2048;
 /// One more than the greatest number of a request.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_TYPE_COUNT`. Since Xen 4.21.
+#[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
 pub const XS_TYPE_COUNT: u32 = 27;
 /// The type of a message. A response has the type of its request, or ERROR. Strings in a payload
 /// end with a zero byte, except for a last string that needs no end: a value, or the end of a
@@ -43,6 +44,7 @@ impl XsdSockmsgType {
     /// Commands to the server itself, for privileged domains.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_CONTROL`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const CONTROL: Self = Self(0);
 
     /// Lists the names below a path, each with its zero byte.
@@ -158,32 +160,38 @@ impl XsdSockmsgType {
     /// As DIRECTORY from an offset on, for lists that do not fit into one message.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_DIRECTORY_PART`. Since Xen 4.9.
+    #[cfg_attr(xen_before = "4.9", doc(hidden), deprecated(note = "since Xen 4.9"))]
     pub const DIRECTORY_PART: Self = Self(22);
 
     /// Reads the server's features for a domain as a decimal number; for the caller if the request
     /// names none.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_GET_FEATURE`. Since Xen 4.21.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     pub const GET_FEATURE: Self = Self(23);
 
     /// Sets the features for a domain before it is introduced; for the control domain.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_SET_FEATURE`. Since Xen 4.21.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     pub const SET_FEATURE: Self = Self(24);
 
     /// Reads a limit of a domain, or the default of new ones; for the control domain.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_GET_QUOTA`. Since Xen 4.21.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     pub const GET_QUOTA: Self = Self(25);
 
     /// Sets a limit of a domain, or the default of new ones; for the control domain.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_SET_QUOTA`. Since Xen 4.21.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     pub const SET_QUOTA: Self = Self(26);
 
     /// Never sent: marks an abandoned request.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_INVALID`. Since Xen 4.5.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     pub const INVALID: Self = Self(0xFFFF);
 
     /// Returns the value's C name without its prefix; `None` for a value that is not one of
@@ -262,6 +270,7 @@ crate::access::named!(XsWatchType(u32));
 /// The state of the connection.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreConnection(pub u32);
@@ -295,6 +304,7 @@ crate::access::named!(XenstoreConnection(u32));
 /// The reason for which the server stopped serving a connection.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.17.
+#[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreError(pub u32);
@@ -414,6 +424,7 @@ crate::access::named!(XenbusState(u32));
 /// The optional parts of the protocol that the server supports.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
+#[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
 pub mod xenstore_server_features {
     use ::tock_registers::fields::Field;
     /// The second type parameter of this word's registers; the first is `u32`.
@@ -429,18 +440,21 @@ pub mod xenstore_server_features {
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_ERROR`. Since Xen
     /// 4.17. Bit 1.
+    #[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
     pub const ERROR: Field<u32, Register> = Field::new(0x1, 1);
 
     /// WATCH takes a depth: how many levels below the path it watches.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_WATCHDEPTH`. Since Xen
     /// 4.22. Bit 2.
+    #[cfg_attr(xen_before = "4.22", doc(hidden), deprecated(note = "since Xen 4.22"))]
     pub const WATCHDEPTH: Field<u32, Register> = Field::new(0x1, 2);
 
     /// The permissions of a path can name DOMID_ANY.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_DOMID_ANY`. Since Xen
     /// 4.22. Bit 3.
+    #[cfg_attr(xen_before = "4.22", doc(hidden), deprecated(note = "since Xen 4.22"))]
     pub const DOMID_ANY: Field<u32, Register> = Field::new(0x1, 3);
 }
 
@@ -550,6 +564,7 @@ impl<'a> XenstoreDomainInterface<'a> {
     /// The features of the server; zero with an older one.
     ///
     /// Since Xen 4.5. Written by the other side. Offset 2064.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     #[inline]
     #[must_use]
     pub fn server_features(
@@ -561,6 +576,7 @@ impl<'a> XenstoreDomainInterface<'a> {
     /// Set to RECONNECT by the guest, and back to CONNECTED by the server.
     ///
     /// Since Xen 4.5. Both sides change its bits. Offset 2068.
+    #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
     #[inline]
     #[must_use]
     pub fn connection(self) -> crate::access::Bits<'a, u32> {
@@ -570,6 +586,7 @@ impl<'a> XenstoreDomainInterface<'a> {
     /// The reason for which the server stopped, if it did and can write it.
     ///
     /// Since Xen 4.17. Written by the other side. Offset 2072.
+    #[cfg_attr(xen_before = "4.17", doc(hidden), deprecated(note = "since Xen 4.17"))]
     #[inline]
     #[must_use]
     pub fn error(self) -> crate::access::ReadOnly<'a, u32> {
@@ -579,6 +596,7 @@ impl<'a> XenstoreDomainInterface<'a> {
     /// The server's event channel to a domain that Xen itself started; 0 in others.
     ///
     /// Since Xen 4.21. Written by the other side. Offset 2076.
+    #[cfg_attr(xen_before = "4.21", doc(hidden), deprecated(note = "since Xen 4.21"))]
     #[inline]
     #[must_use]
     pub fn evtchn_port(self) -> crate::access::ReadOnly<'a, u32> {
@@ -656,18 +674,30 @@ pub mod raw {
         /// The features of the server; zero with an older one.
         ///
         /// Since Xen 4.5.
+        #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
         pub server_features: u32,
         /// Set to RECONNECT by the guest, and back to CONNECTED by the server.
         ///
         /// Since Xen 4.5.
+        #[cfg_attr(xen_before = "4.5", doc(hidden), deprecated(note = "since Xen 4.5"))]
         pub connection: u32,
         /// The reason for which the server stopped, if it did and can write it.
         ///
         /// Since Xen 4.17.
+        #[cfg_attr(
+            xen_before = "4.17",
+            doc(hidden),
+            deprecated(note = "since Xen 4.17")
+        )]
         pub error: u32,
         /// The server's event channel to a domain that Xen itself started; 0 in others.
         ///
         /// Since Xen 4.21.
+        #[cfg_attr(
+            xen_before = "4.21",
+            doc(hidden),
+            deprecated(note = "since Xen 4.21")
+        )]
         pub evtchn_port: u32,
     }
 

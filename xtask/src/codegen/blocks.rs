@@ -1,7 +1,7 @@
 //! `blocks`: a handle whose methods give each field's register.
 
 use super::aggregate::{Aggregate, Member};
-use super::context::{CodegenError, Context, Scope, by_arch, superseded};
+use super::context::{CodegenError, Context, Scope, by_arch};
 use super::docs::Docs;
 use super::types::{Length, Path, Type, View, meaning};
 use super::{snapshots, structs};
@@ -164,7 +164,7 @@ fn accessor<'d>(
     let offsets: Vec<(ArchId, u32)> = here.map(|(arch, layout)| (arch, layout.offset)).collect();
     let docs = Docs::member(context, &field.head, block.availability);
     let docs = docs.fact(by_whom(field)).per_arch(context, "Offset", &offsets);
-    let deprecated = superseded(&field.head);
+    let deprecated = context.deprecated_field(&field.head, block.availability.releases);
     let is_array = field.count.is_some() && field.use_ != FieldUse::Access(Access::Buffer);
     let (type_, one, element) = match kind {
         Kind::Nested(path) => {

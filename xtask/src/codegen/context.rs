@@ -147,8 +147,8 @@ impl<'l, 'd> Context<'l, 'd> {
         availability.releases.until.min(self.manifest().newest())
     }
 
-    /// Returns `#[deprecated]` for an item that the newest headers dropped, or that something else
-    /// replaces.
+    /// Returns `#[deprecated]` for an item that the newest headers dropped, that something else
+    /// replaces, or that the oldest release of the program does not have.
     pub(super) fn deprecated(&self, head: &Head) -> TokenStream {
         self.deprecated_in(head, self.manifest().all_releases())
     }
@@ -159,23 +159,38 @@ impl<'l, 'd> Context<'l, 'd> {
         let dropped = (until < within.until).then(|| {
             format!("the headers dropped it after Xen {}", self.manifest().release(until))
         });
-        deprecated(dropped.into_iter().chain(replaced(head)))
+        self.attribute(dropped.into_iter().chain(replaced(head)), head, within)
     }
-}
 
-/// Returns `#[deprecated]` for a field that something else replaces. One that newer headers dropped
-/// is not generated at all.
-pub(super) fn superseded(head: &Head) -> TokenStream {
-    deprecated(replaced(head).into_iter())
+    /// Does the same for a field. One that newer headers dropped is not generated at all.
+    pub(super) fn deprecated_field(&self, head: &Head, within: ReleaseRange) -> TokenStream {
+        self.attribute(replaced(head).into_iter(), head, within)
+    }
+
+    /// An item can have one such attribute only; what holds for every program comes first. The
+    /// build script of xen-pac sets `xen_before` for each release after the oldest one.
+    fn attribute(
+        &self,
+        notes: impl Iterator<Item = String>,
+        head: &Head,
+        within: ReleaseRange,
+    ) -> TokenStream {
+        let note = notes.collect::<Vec<_>>().join("; ");
+        if !note.is_empty() {
+            return quote!(#[deprecated(note = #note)]);
+        }
+        let since = head.availability.releases.since;
+        if since <= within.since {
+            return TokenStream::new();
+        }
+        let since = self.manifest().release(since).to_string();
+        let note = format!("since Xen {since}");
+        quote!(#[cfg_attr(xen_before = #since, doc(hidden), deprecated(note = #note))])
+    }
 }
 
 fn replaced(head: &Head) -> Option<String> {
     head.superseded_by.as_ref().map(|other| format!("use {other} instead"))
-}
-
-fn deprecated(notes: impl Iterator<Item = String>) -> TokenStream {
-    let note = notes.collect::<Vec<_>>().join("; ");
-    if note.is_empty() { TokenStream::new() } else { quote!(#[deprecated(note = #note)]) }
 }
 
 /// Sorts architectures by what `of` says of each.

@@ -47,7 +47,8 @@ pub fn generate<'d>(
     let context = Context::new(document, layouts);
     let files = document.files.iter().map(|file| subject(&context, file));
     let (mut made, mut errors) = (Vec::new(), Vec::new());
-    for file in std::iter::once_with(|| root(document)).chain(files) {
+    let more = [root as fn(&Document) -> _, releases].map(|file| file(document));
+    for file in more.into_iter().chain(files) {
         match file {
             Ok(file) => made.push(file),
             Err(error) => errors.push(error.into()),
@@ -90,6 +91,16 @@ fn root(document: &Document) -> Result<Generated, CodegenError> {
         }
     });
     set("manifest", "mod.rs", quote!(#(#modules)*), "")
+}
+
+/// `releases.rs`: the releases, for the build script of xen-pac.
+fn releases(document: &Document) -> Result<Generated, CodegenError> {
+    let releases = document.manifest.releases.iter().map(ToString::to_string);
+    let tokens = quote! {
+        /// The described releases of Xen, oldest first.
+        const RELEASES: &[&str] = &[#(#releases),*];
+    };
+    set("manifest", "releases.rs", tokens, "")
 }
 
 /// Returns the module of one subject file.

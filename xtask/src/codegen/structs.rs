@@ -1,7 +1,7 @@
 //! `arguments`: structs that are handed to a hypercall; and the layouts of blocks.
 
 use super::aggregate::{Aggregate, Member};
-use super::context::{CodegenError, Context, Scope, superseded};
+use super::context::{CodegenError, Context, Scope};
 use super::docs::Docs;
 use super::text::call;
 use super::types::View;
@@ -117,7 +117,7 @@ fn field<'d>(
         _ => "",
     };
     let docs = Docs::member(context, &field.head, aggregate.availability).fact(way).outer();
-    let deprecated = superseded(&field.head);
+    let deprecated = context.deprecated_field(&field.head, aggregate.availability.releases);
     quote!(#docs #cfg #deprecated pub #name: #type_)
 }
 
