@@ -21,6 +21,10 @@ const GUESTS: &str = "examples/guests";
 /// beside the other binaries.
 pub const EMBASSY_TCP: &str = "embassy-tcp";
 
+/// The guest that measures hot paths beside C, which runs only by its name. A feature of the same
+/// name compiles the C.
+pub const FIGURES: &str = "figures";
+
 /// The kernel in C, and its library.
 pub const C_KERNEL: &str = "c-kernel";
 const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
@@ -44,6 +48,17 @@ pub struct Toolchain {
     pub target: &'static str,
     /// True if Debian's compiler builds the core library first.
     pub builds_core: bool,
+}
+
+/// What a guest is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick builds.
+    Dev,
+    /// The size of the image.
+    Small,
+    /// Comparisons with C.
+    Fast,
 }
 
 /// Chooses an installed target, else Debian's compiler. The smallest guest for aarch64 is within
@@ -87,7 +102,7 @@ pub fn build(
     workspace: &Path,
     binary: &str,
     (arch, toolchain): (Arch, &Toolchain),
-    release: bool,
+    profile: Profile,
     folder: &Path,
 ) -> Result<PathBuf, String> {
     let mut cargo = Command::new("cargo");
@@ -106,10 +121,19 @@ pub fn build(
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
-    if release {
-        cargo.args(["--release", "--no-default-features"]);
+    let profile_folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Small => "release",
+        Profile::Fast => FIGURES,
+    };
+    if profile != Profile::Dev {
+        cargo.args(["--profile", profile_folder, "--no-default-features"]);
     }
-    if release && toolchain.builds_core {
+    if profile == Profile::Fast {
+        find_compiler(arch)?;
+        cargo.args(["--features", FIGURES]);
+    }
+    if profile == Profile::Small && toolchain.builds_core {
         // The core library's own panics are then one instruction instead of a formatted message,
         // which halves the guest on aarch64. The runtime reports that instruction's exception.
         let flags = r#"["-Zunstable-options", "-Cpanic=immediate-abort"]"#;
@@ -128,17 +152,20 @@ pub fn build(
     if !status.success() {
         return Err(format!("{binary} does not build for {}", toolchain.target));
     }
-    let profile = if release { "release" } else { "debug" };
-    let built = folder.join(toolchain.target).join(profile);
+    let built = folder.join(toolchain.target).join(profile_folder);
     if is_c { link_c(workspace, arch, &built) } else { Ok(built.join(binary)) }
+}
+
+/// Checks that there is a C compiler for the architecture.
+fn find_compiler(arch: Arch) -> Result<(), String> {
+    let compiler = if arch == Arch::Aarch64 { tools::GCC_AARCH64 } else { tools::GCC };
+    compiler.find().map(drop).ok_or_else(|| compiler.missing())
 }
 
 /// Compiles the kernel in C, and links it with the library that was built in `folder`.
 fn link_c(workspace: &Path, arch: Arch, folder: &Path) -> Result<PathBuf, String> {
-    let compiler = if arch == Arch::Aarch64 { tools::GCC_AARCH64 } else { tools::GCC };
-    for tool in [tools::MAKE, compiler] {
-        tool.find().ok_or_else(|| tool.missing())?;
-    }
+    find_compiler(arch)?;
+    tools::MAKE.find().ok_or_else(|| tools::MAKE.missing())?;
     let build = folder.join(C_KERNEL);
     let assign = |name: &str, path: &Path| format!("{name}={}", path.display());
     let mut make = Command::new("make");

@@ -1,6 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
-use super::build::{C_KERNEL, EMBASSY_TCP};
+use super::build::{C_KERNEL, EMBASSY_TCP, FIGURES};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
@@ -43,6 +43,8 @@ pub enum Place {
     Arm,
     /// Those where the guest is x86's dom0 in QEMU.
     Dom0,
+    /// Those in QEMU where there is no other domain.
+    Alone,
     /// Those where there can be two domains.
     Unprivileged,
     /// Those where a Linux dom0 serves the guest's devices.
@@ -59,6 +61,7 @@ impl Place {
             Self::X86 => platform.arch != Arch::Aarch64,
             Self::Arm => platform.arch == Arch::Aarch64,
             Self::Dom0 => platform.route == Route::Dom0,
+            Self::Alone => matches!(platform.route, Route::Dom0 | Route::Dom0less),
             Self::Served => platform.route == Route::Domu,
             Self::Unprivileged => matches!(platform.route, Route::Domu | Route::Dom0less),
         }
@@ -178,11 +181,14 @@ const fn program(name: &'static str, place: Place, about: &'static str) -> Progr
     }
 }
 
-/// The smallest guest, which is built with optimisations.
+/// The smallest guest.
 pub const TINY: &str = "tiny";
+/// The guest with a console, xenstore and a clean shutdown.
+const SHUTDOWN: &str = "shutdown";
 
-/// The most bytes of its file that the smallest guest's PT_LOAD segments may have.
-pub const TINY_BYTES: u64 = 16 * 1024;
+/// Guests that are built for size, and the most bytes of its file that the PT_LOAD segments of each
+/// may have.
+pub const LIMITS: [(&str, u64); 2] = [(TINY, 16 * 1024), (SHUTDOWN, 48 * 1024)];
 
 /// The demonstration of Embassy, and the same with its shell.
 const EMBASSY: &str = "embassy";
@@ -225,6 +231,11 @@ pub const PROGRAMS: &[Program] = &[
     program("hello", Place::Everywhere, "Prints Xen's version, its features and the clock"),
     program(TINY, Place::Everywhere, "Prints a line, waits for one timer event, and powers off"),
     program("port", Place::X86, "Prints, takes an event, and ticks, as in the porting guide"),
+    program(
+        FIGURES,
+        Place::Alone,
+        "Measures hypercalls, events, grants and the clock, each beside C; takes gcc",
+    ),
     program("vcpus", Place::Everywhere, "Makes two vCPUs interrupt each other"),
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
     soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
@@ -269,6 +280,7 @@ pub const PROGRAMS: &[Program] = &[
     restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
     program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection each way"),
     program(EMBASSY_TCP, Place::Served, "The same as tcp over embassy-net"),
+    program(SHUTDOWN, Place::Served, "Prints its name from xenstore, and shuts down on request"),
     program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),

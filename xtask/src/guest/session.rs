@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::boot;
-use super::build::{self, Toolchain};
+use super::build::{self, Profile, Toolchain};
 use super::console::Line;
 use super::domu::{self, Guest};
 use super::emulator::{self, Emulation, Options};
@@ -328,12 +328,17 @@ impl<'s> Binaries<'s> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(build::toolchain(arch, is_tiny)?),
         };
-        let path = build::build(workspace, binary, (arch, toolchain), is_tiny, target)?;
-        if is_tiny {
+        let limit = program::LIMITS.iter().find(|(name, _)| *name == binary);
+        let profile = match limit {
+            Some(_) => Profile::Small,
+            None if binary == build::FIGURES => Profile::Fast,
+            None => Profile::Dev,
+        };
+        let path = build::build(workspace, binary, (arch, toolchain), profile, target)?;
+        if let Some((_, most)) = limit {
             let bytes = build::loaded_bytes(&path)?;
             println!("{binary} loads {bytes} bytes on {}", arch.name());
-            let most = program::TINY_BYTES;
-            if bytes > most {
+            if bytes > *most {
                 return Err(format!("{binary}: expected at most {most} bytes, found {bytes}"));
             }
         }
