@@ -82,10 +82,10 @@ pub(super) struct Request {
     pub(super) serial: u32,
     operation: BlkifOperation,
     sector: u64,
-    pub(super) bytes: usize,
+    bytes: u32,
     /// The indices of the pages. The first `count` elements are used.
-    pages: [usize; SEGMENTS],
-    count: usize,
+    pages: [u16; SEGMENTS],
+    count: u8,
 }
 
 impl Request {
@@ -98,8 +98,15 @@ impl Request {
     }
 
     /// Returns the indices of the request's pages.
-    pub(super) fn pages(&self) -> &[usize] {
-        &self.pages[..self.count]
+    pub(super) fn pages(&self) -> impl Iterator<Item = usize> + '_ {
+        self.pages.iter().take(self.count.into()).copied().map(usize::from)
+    }
+
+    /// Returns the indices of the request's pages, and the number of bytes in each.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let bytes = self.bytes as usize;
+        let starts = (0..bytes).step_by(PAGE_SIZE);
+        self.pages().zip(starts.map(move |start| (bytes - start).min(PAGE_SIZE)))
     }
 }
 
@@ -171,7 +178,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         let lent = self.lend_pages(operation, &mut request, &mut segments);
         let queued = lent.and_then(|bytes| {
             self.serial = self.serial.wrapping_add(1);
-            (request.serial, request.bytes) = (self.serial, bytes);
+            (request.serial, request.bytes) = (self.serial, bytes as u32);
             self.push(index, &request, segments).map(|id| (id, bytes))
         });
         match queued {
@@ -189,7 +196,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         segments: [BlkifRequestSegment; SEGMENTS],
     ) -> Result<RequestId, BlockError> {
         let id = RequestId { index: index as u32, serial: request.serial };
-        let (number, count, sector) = (request.operation, request.count as u8, request.sector);
+        let (number, count, sector) = (request.operation, request.count, request.sector);
         let entry = BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
         self.ring.ring().push(&entry).map(|()| id).map_err(|_| BlockError::Busy)
     }
@@ -208,16 +215,19 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             Operation::Write(_) => Access::ReadOnly,
             _ => Access::ReadWrite,
         };
-        while bytes < operation.bytes() && request.count < SEGMENTS {
+        while let (Some(segment), true) =
+            (segments.get_mut(usize::from(request.count)), bytes < operation.bytes())
+        {
             let Some(index) = self.ring.free_page(&self.table) else { break };
+            let Ok(short) = u16::try_from(index) else { break };
             let page = &mut self.ring.pages()[index];
             let length = (operation.bytes() - bytes).min(PAGE_SIZE);
             if let (Operation::Write(data), Some(content)) = (operation, page.bytes()) {
                 content.copy_from(0, &data[bytes..bytes + length])?;
             }
             let reference = page.lend(&self.table, self.peer, access)?;
-            segments[request.count] = segment_of(reference, length);
-            request.pages[request.count] = index;
+            *segment = segment_of(reference, length);
+            request.pages[usize::from(request.count)] = short;
             request.count += 1;
             bytes += length;
         }
@@ -293,7 +303,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     fn copy_out(&mut self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
         if request.operation == BlkifOperation::READ {
             for (part, index) in data.chunks_mut(PAGE_SIZE).zip(request.pages()) {
-                let page = self.ring.pages()[*index].bytes().ok_or(BlockError::Broken)?;
+                let page = self.ring.pages()[index].bytes().ok_or(BlockError::Broken)?;
                 page.copy_to(0, part)?;
             }
         }
@@ -333,7 +343,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
 
     pub(super) fn take_back(&mut self, request: &Request) {
         for index in request.pages() {
-            self.ring.pages()[*index].take_back();
+            self.ring.pages()[index].take_back();
         }
     }
 }

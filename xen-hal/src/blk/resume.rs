@@ -11,7 +11,6 @@ use super::{Blkif, BlockDevice, BlockError, BlockInfo, device_number};
 use crate::event::{Channel, Events};
 use crate::grant::GrantTable;
 use crate::hypercall::Hypercall;
-use crate::platform::PAGE_SIZE;
 use crate::ring::{DevicePage, DeviceRing, Suspension, Wait, YieldWait};
 use crate::xenbus::Frontend;
 use crate::xenstore::{Store, Tree};
@@ -232,7 +231,7 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
     ) -> Result<DeviceRing<'a, 't, Blkif>, BlockError> {
         let access = |index| {
             let all = self.requests.iter().filter(|request| request.progress != Progress::Free);
-            let mut of_page = all.filter(|request| request.pages().contains(&index));
+            let mut of_page = all.filter(|request| request.pages().any(|page| page == index));
             of_page.next().map(Request::access)
         };
         let ring = DeviceRing::resume(table, self.ring, restored, pages, access);
@@ -282,11 +281,8 @@ impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
     /// Returns the segments of a request whose pages are granted.
     fn segments(&mut self, request: &Request) -> Option<[BlkifRequestSegment; SEGMENTS]> {
         let mut segments = [BlkifRequestSegment::ZEROED; SEGMENTS];
-        let mut left = request.bytes;
-        for (segment, index) in segments.iter_mut().zip(request.pages()) {
-            let reference = self.ring.pages()[*index].reference()?;
-            *segment = segment_of(reference, left.min(PAGE_SIZE));
-            left = left.saturating_sub(PAGE_SIZE);
+        for (segment, (index, length)) in segments.iter_mut().zip(request.parts()) {
+            *segment = segment_of(self.ring.pages()[index].reference()?, length);
         }
         Some(segments)
     }
