@@ -1,18 +1,19 @@
 //! Registers everything, and uses it again after each `xl save -c`, `xl save` with `xl restore`,
-//! and `xl migrate`, until `xl reboot` or `xl shutdown`.
+//! and `xl migrate`, until `xl reboot` or `xl shutdown`. Each time, a disk has requests in flight,
+//! and a network interface has frames.
 #![no_std]
 #![no_main]
 
 use core::time::Duration;
 
 use rt::{AnyBackend, Boot, Page};
-use xen_hal::blk::BlockDevice;
+use xen_hal::blk::{BlockDevice, RequestId, SECTOR_SIZE, SuspendedBlockDevice};
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::console::Console;
 use xen_hal::event::TwoLevel;
 use xen_hal::grant::{Access, GrantRefAllocator, GrantTablePlace, Page as GrantPage};
 use xen_hal::hypercall::Errno;
-use xen_hal::net::NetDevice;
+use xen_hal::net::{NetDevice, SuspendedNetDevice};
 use xen_hal::platform::{IdentityMap, Tsc, VcpuId};
 use xen_hal::ring::DevicePage;
 use xen_hal::suspend::{Registered, Setup, Suspended};
@@ -36,9 +37,9 @@ static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
 static INFOS: [Area<shared_info::raw::VcpuInfo>; 2] = [const { Area::new() }; 2];
 static RUNSTATES: [Area<vcpu::raw::VcpuRunstateInfo>; 2] = [const { Area::new() }; 2];
 static TIMES: [Area<shared_info::raw::VcpuTimeInfo>; 2] = [const { Area::new() }; 2];
-/// One for the disk's ring, and one for data.
-static DISK: [Page; 2] = [const { Page::new() }; 2];
-/// One for each of the interface's rings, and two for frames.
+/// One for the disk's ring, and two for data.
+static DISK: [Page; 3] = [const { Page::new() }; 3];
+/// One for each of the interface's rings, and one for a frame in each direction.
 static NET: [Page; 4] = [const { Page::new() }; 4];
 static TIME_LINE: Monotonic = Monotonic::new();
 
@@ -76,40 +77,131 @@ fn use_everything(domain: &Domain<'_>) -> Result<Instant, Error> {
     Ok(present)
 }
 
-/// Connects the disk and the network interface, writes a line to the disk's first sector without
-/// one, and disconnects both: a device has grants, which end with a suspend.
+const XVDA: &str = "device/vbd/51712";
+const VIF: &str = "device/vif/0";
+const LINE: &[u8] = b"the guest was here\n";
+
+type Backend<'a> = &'a AnyBackend;
+
+/// The pages of the devices. They outlive each suspend.
+struct DevicePages {
+    disk: [DevicePage<'static>; 3],
+    tx: [DevicePage<'static>; 2],
+    rx: [DevicePage<'static>; 2],
+}
+
+impl DevicePages {
+    fn new() -> Result<Self, Error> {
+        let page = |page: &'static Page| {
+            // SAFETY: the page is used through this value only.
+            unsafe { GrantPage::from_raw(&space(), page.as_ptr()) }.map(DevicePage::from)
+        };
+        let [ring, write, read] = DISK.each_ref().map(page);
+        let [tx_ring, tx_frame, rx_ring, rx_frame] = NET.each_ref().map(page);
+        let (tx, rx) = ([tx_ring?, tx_frame?], [rx_ring?, rx_frame?]);
+        Ok(Self { disk: [ring?, write?, read?], tx, rx })
+    }
+}
+
+/// What is in flight while the domain is suspended.
+struct Asleep<'a> {
+    disk: SuspendedBlockDevice<Backend<'a>>,
+    net: SuspendedNetDevice<Backend<'a>>,
+    write: RequestId,
+    read: RequestId,
+    /// The number of lines on the disk, that of `write` included.
+    lines: u64,
+    /// The number of frames that were sent.
+    frames: u64,
+}
+
+/// Connects the devices, or resumes them and waits for what was in flight; then calls `ready`, and
+/// returns the toolstack's next request. If that is a suspend, the devices have requests in flight.
+///
+/// The disk has a line in each of its first sectors: one for each start and each suspend.
 fn use_devices<'a>(
     domain: &Domain<'a>,
-    store: &mut Store<'_, &'a AnyBackend>,
-) -> Result<(), Error> {
-    const LINE: &[u8] = b"the guest was here\n";
+    store: &mut Store<'_, Backend<'a>>,
+    control: &ShutdownControl,
+    pages: DevicePages,
+    asleep: Option<Asleep<'a>>,
+    ready: impl FnOnce() -> Result<(), Error>,
+) -> Result<(ShutdownRequest, DevicePages, Option<Asleep<'a>>), Error> {
     let (xen, table) = (domain.hypercall(), domain.grant_table().ok_or(Errno::ENOENT)?);
-    let space = space();
-    let page = |page: &'static Page| {
-        // SAFETY: the page is used through this value only, and only in this function.
-        unsafe { GrantPage::from_raw(&space, page.as_ptr()) }.map(DevicePage::from)
-    };
-    let [ring, data] = DISK.each_ref().map(page);
-    let mut pages = [ring?, data?];
-    let mut disk = BlockDevice::connect(xen, store, "device/vbd/51712", table, &mut pages)?;
-    let mut sector = [0; 512];
-    let mut number = 0;
-    loop {
-        disk.read(number, &mut sector)?;
-        if !sector.starts_with(LINE) {
-            break;
+    let DevicePages { disk: mut disk_pages, mut tx, mut rx } = pages;
+    let mut sector = [0; SECTOR_SIZE];
+    let (mut disk, mut net, mut lines, mut frames);
+    match asleep {
+        None => {
+            disk = BlockDevice::connect(xen, store, XVDA, table, &mut disk_pages)?;
+            net = NetDevice::connect(xen, store, VIF, table, &mut tx, &mut rx)?;
+            (lines, frames) = (0, 0);
+            while lines < disk.info().sectors {
+                disk.read(lines, &mut sector)?;
+                if !sector.starts_with(LINE) {
+                    break;
+                }
+                lines += 1;
+            }
+            sector[..LINE.len()].copy_from_slice(LINE);
+            disk.write(lines, &sector)?;
+            disk.flush()?;
+            lines += 1;
         }
-        number += 1;
+        Some(asleep) => {
+            let resumed = asleep.disk.resume(xen, store, XVDA, table, &mut disk_pages);
+            disk = resumed.map_err(|error| error.error)?;
+            let resumed = asleep.net.resume(xen, store, VIF, table, &mut tx, &mut rx);
+            net = resumed.map_err(|error| error.error)?;
+            (lines, frames) = (asleep.lines, asleep.frames);
+            for id in [asleep.read, asleep.write] {
+                sector = [0; SECTOR_SIZE];
+                for attempt in 0.. {
+                    if disk.answer(id, &mut sector)?.is_some() {
+                        break;
+                    }
+                    assert!(attempt < 1 << 20, "the request is answered");
+                    Xen::new(xen).sched().yield_now()?;
+                }
+                assert!(id == asleep.write || sector.starts_with(LINE), "the read has the line");
+            }
+            disk.read(lines - 1, &mut sector)?;
+            assert!(sector.starts_with(LINE), "the write in flight is on the disk");
+            disk.read(lines, &mut sector)?;
+            assert!(!sector.starts_with(LINE), "there is no other line");
+            assert!(net.lost() <= frames, "more frames were lost than sent");
+        }
     }
-    sector[..LINE.len()].copy_from_slice(LINE);
-    disk.write(number, &sector)?;
-    disk.flush()?;
-    disk.close(store)?;
-    let [tx_ring, tx_frame, rx_ring, rx_frame] = NET.each_ref().map(page);
-    let (mut tx, mut rx) = ([tx_ring?, tx_frame?], [rx_ring?, rx_frame?]);
-    let mut net = NetDevice::connect(xen, store, "device/vif/0", table, &mut tx, &mut rx)?;
-    net.send(&[0xff; 60])?;
-    Ok(net.close(store)?)
+    ready()?;
+    let request = loop {
+        let mut buffer = [0; 4096];
+        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
+        match control.take(store)? {
+            None => Xen::new(xen).sched().yield_now()?,
+            Some(request) => break request,
+        }
+    };
+    let asleep = if request == ShutdownRequest::Suspend {
+        if net.can_send()? {
+            net.send(&[0xff; 60])?;
+            frames += 1;
+        }
+        let (read, _) = disk.submit_read(0, SECTOR_SIZE)?;
+        sector[..LINE.len()].copy_from_slice(LINE);
+        let (write, _) = disk.submit_write(lines, &sector)?;
+        lines += 1;
+        Some(Asleep { disk: disk.suspend(), net: net.suspend(), write, read, lines, frames })
+    } else {
+        disk.close(store)?;
+        net.close(store)?;
+        None
+    };
+    let pages = DevicePages {
+        disk: disk_pages.map(DevicePage::detach),
+        tx: tx.map(DevicePage::detach),
+        rx: rx.map(DevicePage::detach),
+    };
+    Ok((request, pages, asleep))
 }
 
 fn space() -> IdentityMap {
@@ -139,41 +231,42 @@ fn main(boot: Boot) -> Result<(), Error> {
     let mut domain = unsafe { setup.register() }.map_err(|error| error.error)?;
     let mut control = ShutdownControl::watch(&mut store)?;
     let mut last = use_everything(&domain)?;
-    use_devices(&domain, &mut store)?;
-    writeln!(console, "READY")?;
+    let (mut pages, mut asleep, mut how) = (DevicePages::new()?, None, None);
     loop {
-        let mut buffer = [0; 4096];
-        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
-        match control.take(&mut store)? {
-            None => Xen::new(xen).sched().yield_now()?,
-            Some(ShutdownRequest::Suspend) => {
+        let ready = || match how.take() {
+            None => Ok(writeln!(console, "READY")?),
+            Some(how) => {
+                let present = use_everything(&domain)?;
+                let ms = (present - last).as_millis();
+                last = present;
+                Ok(writeln!(console, "{how}: all works, {ms} ms later")?)
+            }
+        };
+        let request;
+        (request, pages, asleep) =
+            use_devices(&domain, &mut store, &control, pages, asleep, ready)?;
+        match request {
+            ShutdownRequest::Suspend => {
                 console.flush()?;
                 let time = now(&domain)?;
-                let how;
-                (domain, how) =
-                    match domain.suspend(time).map_err(|error| Error::from(error.errno))? {
-                        Suspended::Cancelled(domain) => (domain, "cancelled"),
-                        Suspended::Restored(restored) => {
-                            let domain = restored.register(now).map_err(|error| error.error)?;
-                            // SAFETY: the toolstack keeps the rings at their frames.
-                            unsafe { console.reopen(rt::at) }?;
-                            // SAFETY: as above.
-                            unsafe { store.reopen(rt::at) }?;
-                            control = ShutdownControl::watch(&mut store)?;
-                            (domain, "restored")
-                        }
-                    };
-                let present = use_everything(&domain)?;
-                use_devices(&domain, &mut store)?;
-                let ms = (present - last).as_millis();
-                writeln!(console, "{how}: all works, {ms} ms later")?;
-                last = present;
+                match domain.suspend(time).map_err(|error| Error::from(error.errno))? {
+                    Suspended::Cancelled(same) => (domain, how) = (same, Some("cancelled")),
+                    Suspended::Restored(restored) => {
+                        domain = restored.register(now).map_err(|error| error.error)?;
+                        // SAFETY: the toolstack keeps the rings at their frames.
+                        unsafe { console.reopen(rt::at) }?;
+                        // SAFETY: as above.
+                        unsafe { store.reopen(rt::at) }?;
+                        control = ShutdownControl::watch(&mut store)?;
+                        how = Some("restored");
+                    }
+                }
             }
-            Some(ShutdownRequest::Reboot) => {
+            ShutdownRequest::Reboot => {
                 console.flush()?;
                 Xen::new(xen).sched().shutdown(ShutdownReason::REBOOT)?;
             }
-            Some(_) => break,
+            _ => break,
         }
     }
     writeln!(console, "BYE")?;
