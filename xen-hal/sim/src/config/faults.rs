@@ -103,10 +103,13 @@ impl Faults {
     /// Returns the error with which the next hypercall fails, if it does.
     pub(crate) fn next(&mut self, number: u32, command: usize) -> Option<Errno> {
         let mut error = None;
-        for (fault, made) in &mut self.0 {
+        self.0.retain_mut(|(fault, made)| {
             *made += 1;
-            error = fault.error(*made, number, command).or(error);
-        }
+            let found = fault.error(*made, number, command);
+            error = found.or(error);
+            // That of one hypercall is spent.
+            found.is_none() || !matches!(fault, Fault::Nth(..))
+        });
         error
     }
 }
@@ -126,6 +129,7 @@ mod tests {
         assert_eq!(next(&[Fault::Nth(2, Errno::EIO)]), None);
         assert_eq!(next(&[Fault::Nth(2, Errno::EPERM)]), Some(Errno::EIO));
         assert_eq!([next(&[]), next(&[])], [Some(Errno::EPERM), None]);
+        assert!(faults.0.is_empty(), "{faults:?}");
         faults.add(Fault::Nth(1, Errno::EIO));
         faults.clear();
         assert_eq!(faults.next(32, 4), None);
