@@ -88,6 +88,12 @@ pub fn kernel(files: &Path) -> Result<PathBuf, String> {
     if is_elf { Ok(to) } else { Err(format!("{}: expected an ELF file", to.display())) }
 }
 
+/// Returns the packages with Xen's tools for a platform.
+#[must_use]
+pub fn xen_tools(platform: Platform) -> Packages {
+    if platform.release == "4.20" { packages::TOOLS_4_20 } else { packages::TOOLS_4_17 }
+}
+
 /// Writes dom0's initramfs: the tools, the guests, each with that many vCPUs, and the script that
 /// creates them. If a person types, `xl console` connects the guest's console to dom0's.
 ///
@@ -101,8 +107,7 @@ pub fn initramfs(
     files: &Path,
     to: &Path,
 ) -> Result<(), String> {
-    let set = if platform.release == "4.20" { packages::TOOLS_4_20 } else { packages::TOOLS_4_17 };
-    let base = base(set, platform.release, files)?;
+    let base = base(xen_tools(platform), platform.release, files)?;
     let folder = to.with_extension("root");
     let _ = fs::remove_dir_all(&folder);
     let root = folder.join("root");

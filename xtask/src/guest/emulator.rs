@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::build;
 use super::domu::{self, Guest};
-use super::packages::{self, output};
+use super::packages::{self, Packages, output};
 use super::platform::{Arch, Platform, Route};
 use crate::tools::{self, Tool, find_program};
 
@@ -107,6 +107,23 @@ pub fn prepare(
         Route::Domu => domu(platform, &hypervisor, guests, options, files, folder),
         Route::Dom0less => dom0less(&hypervisor, guests, options, files, folder),
     }
+}
+
+/// Returns the packages that a platform's boots need.
+#[must_use]
+pub fn packages(platform: Platform) -> Vec<Packages> {
+    let mut all = Vec::new();
+    if std::env::var_os(HYPERVISOR_VARIABLE).is_none() {
+        match (platform.arch, platform.release) {
+            (Arch::Aarch64, _) => all.push(packages::XEN_4_17_ARM64),
+            (_, "4.20") => all.push(packages::XEN_4_20_AMD64),
+            _ => {}
+        }
+    }
+    if platform.route == Route::Domu {
+        all.extend([packages::LINUX, domu::xen_tools(platform)]);
+    }
+    all
 }
 
 fn hypervisor_image(platform: Platform, files: &Path) -> Result<PathBuf, String> {

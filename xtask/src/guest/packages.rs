@@ -1,6 +1,7 @@
 //! Debian packages that are downloaded and unpacked, never installed: hypervisors of other releases
 //! and architectures, and what a Linux dom0 needs.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -90,22 +91,44 @@ const SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
 /// The name of the machine's own release.
 const OS_RELEASE: &str = "/etc/os-release";
 
+/// The time in seconds without data after which a download fails, if the caller has no limit.
+const STALL_SECONDS: u64 = 60;
+
 impl Packages {
+    /// Returns whether the packages were unpacked below `folder`.
+    #[must_use]
+    pub fn are_unpacked(&self, folder: &Path) -> bool {
+        let complete = folder.join(self.folder).join("complete");
+        fs::read_to_string(complete).is_ok_and(|unpacked| unpacked == self.list())
+    }
+
+    fn list(&self) -> String {
+        [self.names, self.with].concat().join("\n")
+    }
+
     /// Downloads and unpacks the packages below `folder`, unless that was done before, and returns
     /// where they are unpacked.
     ///
     /// # Errors
     ///
-    /// The step that failed, with apt's own words.
+    /// As for [`download`](Self::download).
     pub fn unpacked(&self, folder: &Path) -> Result<PathBuf, String> {
+        if !self.are_unpacked(folder) {
+            self.download(folder, STALL_SECONDS)?;
+        }
+        Ok(folder.join(self.folder).join("root"))
+    }
+
+    /// Downloads and unpacks the packages below `folder`. Fails if the archive sends nothing for
+    /// `seconds`.
+    ///
+    /// # Errors
+    ///
+    /// The step that failed, with apt's own words.
+    pub fn download(&self, folder: &Path, seconds: u64) -> Result<(), String> {
         let folder = folder.join(self.folder);
         let root = folder.join("root");
-        let complete = folder.join("complete");
-        let list = [self.names, self.with].concat().join("\n");
-        if fs::read_to_string(&complete).is_ok_and(|unpacked| unpacked == list) {
-            return Ok(root);
-        }
-        println!("downloading {} for {} from {}", self.folder, self.arch, self.suite);
+        println!("downloading the list of packages for {self}");
         let explain = |error: std::io::Error| format!("{}: {error}", folder.display());
         // What an interrupted run left would be mixed with what is unpacked now.
         let _ = fs::remove_dir_all(&folder);
@@ -114,7 +137,8 @@ impl Packages {
         }
         fs::write(folder.join("status"), "").map_err(explain)?;
         fs::write(folder.join("parts/debian.sources"), self.sources()?).map_err(explain)?;
-        self.apt(&folder, &["update"])?;
+        let apt = |arguments: &[&str]| self.apt(&folder, seconds, arguments);
+        apt(&["update"])?;
         let mut names: Vec<String> =
             self.names.iter().chain(self.with).map(|name| (*name).to_owned()).collect();
         if *self == LINUX {
@@ -123,7 +147,9 @@ impl Packages {
         }
         let mut download = vec!["download"];
         download.extend(names.iter().map(String::as_str));
-        self.apt(&folder, &download)?;
+        let places = apt(&[&["--print-uris"], &download[..]].concat())?;
+        println!("downloading {} packages, {}", names.len(), megabytes(size(&places)));
+        apt(&download)?;
         for entry in fs::read_dir(folder.join("debs")).map_err(explain)? {
             let path = entry.map_err(explain)?.path();
             unpack(&path, &root)?;
@@ -131,8 +157,7 @@ impl Packages {
         for name in ["debs", "state", "cache"] {
             fs::remove_dir_all(folder.join(name)).map_err(explain)?;
         }
-        fs::write(&complete, list).map_err(explain)?;
-        Ok(root)
+        fs::write(folder.join("complete"), self.list()).map_err(explain)
     }
 
     /// Returns the machine's description of Debian's archive, for the packages' release: security
@@ -168,8 +193,13 @@ impl Packages {
         command
     }
 
-    fn apt(&self, folder: &Path, arguments: &[&str]) -> Result<(), String> {
-        output(self.command("apt-get", folder).args(arguments)).map(drop)
+    /// Calls apt-get, which gives up after `seconds` without data.
+    fn apt(&self, folder: &Path, seconds: u64, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.command("apt-get", folder);
+        for protocol in ["http", "https"] {
+            command.args(["-o", &format!("Acquire::{protocol}::Timeout={seconds}")]);
+        }
+        output(command.args(arguments))
     }
 
     /// Returns the package that the first of the set depends on first.
@@ -180,6 +210,22 @@ impl Packages {
             .map(str::to_owned)
             .ok_or_else(|| format!("{}: expected a dependency, found none", self.names[0]))
     }
+}
+
+impl fmt::Display for Packages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, suite, arch, .. } = self;
+        write!(f, "{folder} (for {arch}, from Debian {suite})")
+    }
+}
+
+/// Returns the sum of the sizes that `apt-get --print-uris` prints: the third word of each line.
+fn size(places: &str) -> u64 {
+    places.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()).sum()
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// Unpacks a package; of a kernel's only the kernel and the modules for Xen.
@@ -225,4 +271,16 @@ pub fn output(command: &mut Command) -> Result<String, String> {
     }
     let words = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
     Err(format!("{name}: {}", words.lines().last().unwrap_or("it failed without a message")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_added() {
+        let places = "'http://deb.debian.org/a_1_amd64.deb' a_1_amd64.deb 1500000 SHA256:00\n\
+            'http://deb.debian.org/b_2_amd64.deb' b_2_amd64.deb 250000 SHA256:11\nanother line\n";
+        assert_eq!(megabytes(size(places)), "1.8 MB");
+    }
 }

@@ -95,6 +95,21 @@ impl Session {
         Ok(())
     }
 
+    /// Downloads the packages that a platform needs. A dry run only names them, and returns false if
+    /// there are any.
+    fn download(&self, platform: Platform) -> Result<bool, String> {
+        let mut missing = emulator::packages(platform);
+        missing.retain(|packages| !packages.are_unpacked(&self.files));
+        for packages in &missing {
+            if self.dry_run {
+                println!("would download {packages}");
+            } else {
+                packages.download(&self.files, self.timeout)?;
+            }
+        }
+        Ok(!self.dry_run || missing.is_empty())
+    }
+
     /// Boots one or several programs together.
     fn boot(
         &self,
@@ -104,6 +119,9 @@ impl Session {
         binaries: &mut Binaries<'_>,
         tally: &mut Tally,
     ) -> Result<(), String> {
+        if !self.download(platform)? {
+            return Ok(());
+        }
         let mut guests = Vec::new();
         for program in programs {
             guests.push(Guest {
@@ -151,6 +169,9 @@ impl Session {
         image: PathBuf,
         command_line: &str,
     ) -> Result<bool, String> {
+        if !self.download(platform)? {
+            return Ok(true);
+        }
         let folder = self.files.join(platform.to_string()).join("image");
         let guest =
             Guest { name: "image".to_owned(), image, command_lines: vec![command_line.to_owned()] };
