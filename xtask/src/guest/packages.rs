@@ -148,7 +148,7 @@ impl Packages {
         let mut download = vec!["download"];
         download.extend(names.iter().map(String::as_str));
         let places = apt(&[&["--print-uris"], &download[..]].concat())?;
-        println!("downloading {} packages, {}", names.len(), megabytes(size(&places)));
+        println!("downloading {}, packages: {}", megabytes(size(&places)), names.len());
         apt(&download)?;
         for entry in fs::read_dir(folder.join("debs")).map_err(explain)? {
             let path = entry.map_err(explain)?.path();

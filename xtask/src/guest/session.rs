@@ -95,8 +95,8 @@ impl Session {
         Ok(())
     }
 
-    /// Downloads the packages that a platform needs. A dry run only names them, and returns false if
-    /// there are any.
+    /// Downloads the packages that a platform needs. A dry run only names them, and returns false
+    /// if there are any.
     fn download(&self, platform: Platform) -> Result<bool, String> {
         let mut missing = emulator::packages(platform);
         missing.retain(|packages| !packages.are_unpacked(&self.files));
