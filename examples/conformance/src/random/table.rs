@@ -406,7 +406,7 @@ pub(super) static COMMANDS: &[Command] = &[
         vcpu(vcpu_op::RegisterVcpuInfo::NUMBER),
         fields!(vc::VcpuRegisterVcpuInfo {
             // No two blocks overlap: the first has times of the host.
-            mfn: Blocks, offset: OneOf(&[0, 128, 64, 4, 1, 0xfc0, 0xfc8, 0xff8, 0x1000, 0x1fc0,
+            mfn: Blocks, offset: OneOf(&[0, 128, 64, 4, 1, 0xfc0, 0xfd8, 0xff8, 0x1000, 0x1fc0,
                 0xffff_ffc0]),
             rsvd: Below(2),
         } VCPU),
@@ -508,8 +508,9 @@ pub(super) static COMMANDS: &[Command] = &[
             ]),
         }),
     ),
+    // Programs for Arm leave it out on every host.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    row(
+    x86(row(
         "upcall_vector",
         2,
         hvm(hvm_op::SetEvtchnUpcallVector::NUMBER),
@@ -517,7 +518,7 @@ pub(super) static COMMANDS: &[Command] = &[
             vcpu: Vcpu,
             vector: OneOf(&[0, 1, 15, 16, 31, 32, 0xe3, 0xff]),
         }),
-    ),
+    )),
     row(
         "hvm_op",
         3,

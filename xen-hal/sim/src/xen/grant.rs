@@ -12,6 +12,12 @@ use xen_pac::grant_table::{
 use super::{Answer, Call, grant_copy, grant_map};
 use crate::state::{Entry, MAX_FRAMES, reserved_entries, swap_entries, write_reserved_entries};
 
+/// Commands that only Arm offers, and the bits of a command.
+const TRANSFER: u32 = 4;
+const UNMAP_AND_REPLACE: u32 = 7;
+const CACHE_FLUSH: u32 = 12;
+const COMMAND_BITS: u32 = 0xfff;
+
 pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: usize) -> Answer {
     let op = op as u32;
     if !call.state.profile.is_arm() && !offered_on_x86(op) {
@@ -19,6 +25,10 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
     }
     // Xen takes 32 bits of the count.
     let count = i32::try_from(count as u32).map_err(|_| Errno::EINVAL)? as usize;
+    // The bits above are those with which Xen continues a flush of caches.
+    if op & !COMMAND_BITS != 0 && op & COMMAND_BITS != CACHE_FLUSH {
+        return Err(Errno::EINVAL);
+    }
     match op {
         command::MapGrantRef::NUMBER => each(call, at, count, grant_map::map),
         command::UnmapGrantRef::NUMBER => each(call, at, count, grant_map::unmap),
@@ -29,6 +39,11 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
         command::GetVersion::NUMBER => call.update(at, get_version),
         command::SwapGrantRef::NUMBER => each(call, at, count, swap),
         command::GetStatusFrames::NUMBER => single(call, at, count, status_frames),
+        // A domain may transfer no page, unless Xen was started with an option.
+        TRANSFER => Err(Errno::EOPNOTSUPP),
+        // Zeros in their arguments change nothing.
+        UNMAP_AND_REPLACE => call.reach(at, count * 24, true).map(|()| 0),
+        CACHE_FLUSH => call.reach(at, count * 16, false).map(|()| 0),
         _ => Err(Errno::ENOSYS),
     }
 }

@@ -129,6 +129,8 @@ pub(super) fn granted_frame(
         _ => call.state.page_of(owner, entry.gfn).ok_or(GrantStatus::BAD_PAGE)?,
     };
     if active.is_some_and(|active| active.frame != frame) {
+        // Xen marks the entry before it compares the page with the one in use.
+        call.state.use_briefly(owner, reference, writable);
         return Err(GrantStatus::GENERAL_ERROR);
     }
     Ok((frame, entry.part))

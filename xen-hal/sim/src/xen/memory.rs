@@ -70,36 +70,52 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::MemoryMap::NUMBER if !call.state.profile.is_arm() && start == 0 => {
             call.update(at, memory_map)
         }
-        _ if !call.state.profile.is_arm() => of_the_toolstack(call, command, at),
-        _ => Err(Errno::ENOSYS),
+        _ => of_the_toolstack(call, command, at),
     }
 }
 
-/// Commands of the toolstack and of PV guests on x86, which change nothing here: the size of the
-/// argument, and the answer to zeros in it for the control domain and for a guest.
-const TOOLSTACK: [(u32, usize, Answer, Answer); 13] = [
-    (command::MachphysMfnList::NUMBER, 24, Ok(0), Ok(0)),
-    (command::Exchange::NUMBER, 72, Ok(0), Ok(0)),
-    (command::SetMemoryMap::NUMBER, 24, Ok(0), Err(Errno::EPERM)),
-    (command::SetPodTarget::NUMBER, 40, Ok(0), Err(Errno::EPERM)),
-    (command::GetPodTarget::NUMBER, 40, Ok(0), Err(Errno::EPERM)),
-    // `get_sharing_freed_pages` and `get_sharing_shared_pages` take no argument.
-    (18, 0, Ok(0), Ok(0)),
-    (19, 0, Ok(0), Ok(0)),
-    // `access_op`, `claim_pages`, `reserved_device_memory_map`.
-    (21, 24, Err(Errno::EPERM), Err(Errno::EPERM)),
-    (24, 32, Ok(0), Err(Errno::EPERM)),
-    (27, 24, Ok(0), Ok(0)),
-    (command::MachphysCompatMfnList::NUMBER, 24, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
-    (command::GetVnumainfo::NUMBER, 48, Err(Errno::EOPNOTSUPP), Err(Errno::EOPNOTSUPP)),
-    (command::AcquireResource::NUMBER, 32, Err(Errno::EPERM), Err(Errno::EACCES)),
-];
+/// Commands of the toolstack and of PV guests, which change nothing here: the size of the argument,
+/// and the answer to zeros in it for the control domain and for a guest on x86, where domain 0
+/// exists, and for a guest on Arm, where it does not.
+type ToolstackRow = (u32, usize, Answer, Answer, Answer);
+const TOOLSTACK: [ToolstackRow; 13] = {
+    const NONE: Answer = Err(Errno::ENOSYS);
+    const NOT_PERMITTED: Answer = Err(Errno::EPERM);
+    const NOT_SUPPORTED: Answer = Err(Errno::EOPNOTSUPP);
+    const NO_DOMAIN: Answer = Err(Errno::ESRCH);
+    const NO_ACCESS: Answer = Err(Errno::EACCES);
+    const INVALID: Answer = Err(Errno::EINVAL);
+    [
+        (command::MachphysMfnList::NUMBER, 24, Ok(0), Ok(0), NONE),
+        (command::Exchange::NUMBER, 72, Ok(0), Ok(0), Ok(0)),
+        (command::SetMemoryMap::NUMBER, 24, Ok(0), NOT_PERMITTED, NONE),
+        (command::SetPodTarget::NUMBER, 40, Ok(0), NOT_PERMITTED, NONE),
+        (command::GetPodTarget::NUMBER, 40, Ok(0), NOT_PERMITTED, NONE),
+        // `get_sharing_freed_pages` and `get_sharing_shared_pages` take no argument.
+        (18, 0, Ok(0), Ok(0), Ok(0)),
+        (19, 0, Ok(0), Ok(0), Ok(0)),
+        // `access_op`, `claim_pages`, `reserved_device_memory_map`.
+        (21, 24, NOT_PERMITTED, INVALID, NONE),
+        (24, 32, Ok(0), NOT_PERMITTED, INVALID),
+        (27, 24, Ok(0), Ok(0), Ok(0)),
+        (command::MachphysCompatMfnList::NUMBER, 24, NOT_SUPPORTED, NOT_SUPPORTED, NONE),
+        (command::GetVnumainfo::NUMBER, 48, NOT_SUPPORTED, NOT_PERMITTED, NO_DOMAIN),
+        (command::AcquireResource::NUMBER, 32, NOT_PERMITTED, NO_ACCESS, NO_DOMAIN),
+    ]
+};
 
 fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
     let row = TOOLSTACK.iter().find(|(number, ..)| *number == command).ok_or(Errno::ENOSYS)?;
-    let (_, size, control, guest) = *row;
-    call.reach(at, size, false)?;
-    if call.domain().role == Role::Control { control } else { guest }
+    let (_, size, control, guest, on_arm) = *row;
+    let answer = match () {
+        () if call.state.profile.is_arm() => on_arm,
+        () if call.domain().role == Role::Control => control,
+        () => guest,
+    };
+    if answer != Err(Errno::ENOSYS) {
+        call.reach(at, size, false)?;
+    }
+    answer
 }
 
 fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> usize) -> Answer {
@@ -194,8 +210,8 @@ fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
         let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
         let Some(at) = at else { return false };
         match physmap.entry(at) {
-            // On x86 a page of Xen's leaves its frame, and is not counted.
-            Entry::Xen(page) if !state.profile.is_arm() => {
+            // A page of Xen's leaves its frame, and is not counted.
+            Entry::Xen(page) => {
                 state.frames.release_of_xen(page);
                 physmap.put(at, Entry::Empty, &state.memory).is_ok()
             }
@@ -287,6 +303,9 @@ fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
     let exists = domain != Domid::SELF && call.target(domain).is_ok();
     match () {
         () if !arm && !of_control => Errno::EPERM,
+        // Arm looks the number up with those of Xen's own domains (`get_pg_owner`).
+        () if arm && domain == Domid::SELF => Errno::EINVAL,
+        () if arm && !of_control && [Domid::IO, Domid::XEN].contains(&domain) => Errno::EPERM,
         () if !exists || arm && domain == own => Errno::ESRCH,
         () if !of_control || domain == own => Errno::EPERM,
         () => Errno::EINVAL,
@@ -320,6 +339,10 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let physmap = &mut state.domains[target].physmap;
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.find(page);
+    // On Arm, a mapped page of Xen's must be unmapped first.
+    if arm && from.is_some() && since_4_17 {
+        return Err(Errno::EBUSY);
+    }
     let Some(at) = at else {
         if arm {
             return Err(Errno::EINVAL);
@@ -331,11 +354,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         return Err(Errno::ENOENT);
     };
     if arm {
-        // A mapped page of Xen's must be unmapped first. RAM at the new frame stays allocated to
-        // the domain, without a frame.
-        if from.is_some() && since_4_17 {
-            return Err(Errno::EBUSY);
-        }
+        // RAM at the new frame stays allocated to the domain, without a frame.
         return physmap.put(at, entry, &state.memory).map(|()| 0).map_err(|_| Errno::ENOMEM);
     }
     if from == Some(at) {

@@ -72,13 +72,13 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
                 call,
                 asked.addr.v().as_ptr().addr(),
                 size_of::<raw::VcpuRunstateInfo>(),
-            )?;
+            );
             register_runstate(call, key, area, false)
         }
         command::RegisterVcpuTimeMemoryArea::NUMBER => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
             let area =
-                virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<VcpuTimeInfo>())?;
+                virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<VcpuTimeInfo>());
             register_time(call, key, area, false)
         }
         command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
@@ -286,14 +286,10 @@ fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, 
     Ok(Some(Area::Physical(frame, offset)))
 }
 
-/// Returns an area by its virtual address. Arm translates the address at once. x86 accepts any, and
-/// writes nothing if no page is mapped there.
-fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
-    let is_memory = call.reach(address, size, true).is_ok();
-    if !is_memory && call.state.profile.is_arm() && address != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(is_memory.then_some(Area::Virtual(address)))
+/// Returns an area by its virtual address. Xen accepts any address, and writes nothing if no page
+/// is mapped there.
+fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Option<Area> {
+    call.reach(address, size, true).is_ok().then_some(Area::Virtual(address))
 }
 
 fn register_runstate(
