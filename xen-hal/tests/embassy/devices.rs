@@ -3,7 +3,8 @@
 //! rest, which is a failure.
 
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 
 use aligned::{A1, Aligned};
@@ -207,6 +208,56 @@ fn what_was_not_dropped_is_on_the_disk() {
     storm(12, || Some(Disk::new(SECTORS).into()), fill);
 }
 
+/// Polls a future each time that it is woken, and drops it after `polls` times.
+async fn polled<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut left) = (pin!(future), polls);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => {
+            left -= 1;
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
+}
+
+fn drop_each(guest: Guest) -> Result<(), Problem> {
+    start(guest)?;
+    // Data for two pages at once, so a transfer waits several times.
+    let mut disk = open_disk(guest, 3)?;
+    run(guest, |spawner| {
+        spawn(spawner, async move {
+            let whole: Vec<u8> = (0..SECTORS * SECTOR_SIZE).map(|index| index as u8).collect();
+            let mut read = vec![0; whole.len()];
+            for operation in 0..3 {
+                let mut polls = 1;
+                loop {
+                    let work = async {
+                        match operation {
+                            0 => disk.write(0, &whole).await,
+                            1 => disk.read(0, &mut read).await,
+                            _ => disk.flush().await,
+                        }
+                    };
+                    if let Some(result) = polled(polls, work).await {
+                        assert_eq!(result, Ok(()));
+                        break;
+                    }
+                    polls += 1;
+                }
+                assert!(operation == 2 || polls > 3, "{polls}");
+            }
+            assert!(read == whole);
+        });
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_transfer_can_be_dropped_at_each_await_point() {
+    storm(4, || Some(Disk::new(SECTORS).into()), drop_each);
+}
+
 /// Uses a disk whose backend misbehaves. All pages come back.
 fn suffer(guest: Guest, disk: &Disk, fault: BackendFault) -> Result<(), Problem> {
     start(guest)?;
@@ -246,12 +297,17 @@ fn suffer(guest: Guest, disk: &Disk, fault: BackendFault) -> Result<(), Problem>
         Ok(disk) => disk.close(&mut store)?,
         Err(error) => assert_eq!(fault, BackendFault::Vanishes, "{error}"),
     }
-    for mut page in *pages {
+    all_come_back(table, *pages, free)
+}
+
+/// Checks that no page is granted, and that every reference is free.
+fn all_come_back(table: Table, pages: Vec<DevicePage<'static>>, free: u32) -> Result<(), Problem> {
+    for mut page in pages {
         let mut attempts = 0;
         while let Err(in_use) = page.into_page(&table) {
             attempts += 1;
-            assert!(attempts < 4000, "{fault:?} {in_use:?}");
-            Xen::new(guest.xen()).sched().yield_now()?;
+            assert!(attempts < 4000, "{in_use:?}");
+            Xen::new(Hypervisor).sched().yield_now()?;
             page = in_use.ok_or("a page is lost")?.into();
         }
     }
@@ -264,13 +320,14 @@ fn suffer(guest: Guest, disk: &Disk, fault: BackendFault) -> Result<(), Problem>
 fn a_backend_that_misbehaves_blocks_nothing_and_keeps_no_page() {
     for fault in BackendFault::ALL {
         for_each_seed(2, |seed| {
-            let (dom0, disk) = (Dom0::new(), Disk::new(SECTORS));
+            let (dom0, disk, network) = (Dom0::new(), Disk::new(SECTORS), reflector());
             let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(FaultRates::new());
             machine.domain(DomainConfig::dom0(), dom0.program())?;
-            let served = disk.clone();
+            let (served, connected) = (disk.clone(), network.clone());
             let kernel = move |guest| suffer(guest, &served, fault);
-            let guest = machine.domain(DomainConfig::domu(), kernel)?;
-            dom0.attach(guest, disk);
+            dom0.attach(machine.domain(DomainConfig::domu(), kernel)?, disk);
+            let kernel = move |guest| lose(guest, &connected, fault);
+            dom0.attach(machine.domain(DomainConfig::domu(), kernel)?, network);
             Ok(machine.run()?)
         });
     }
@@ -326,15 +383,63 @@ fn reflect(guest: Guest) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A network from which every frame comes back.
+fn reflector() -> Network {
+    Network::new(|frame, to_guest| {
+        if !frame.is_empty() {
+            to_guest.push_back(frame.to_vec());
+        }
+    })
+}
+
 #[test]
 fn no_wakeup_of_an_interface_is_lost() {
-    let echo = || {
-        let peer = Network::new(|frame, to_guest| {
-            if !frame.is_empty() {
-                to_guest.push_back(frame.to_vec());
+    storm(12, || Some(reflector().into()), reflect);
+}
+
+/// Uses an interface whose backend misbehaves. All pages come back.
+fn lose(guest: Guest, network: &Network, fault: BackendFault) -> Result<(), Problem> {
+    const DEVICE: &str = "device/vif/0";
+    start(guest)?;
+    let (mut store, (table, pages)) = (open_store(guest)?, memory(guest, 12)?);
+    let free = table.available();
+    let pages: *mut Vec<DevicePage<'static>> = keep(pages);
+    // SAFETY: nothing uses the reference after `run`, which ends with the task.
+    let (tx, rx) = unsafe { &mut *pages }.split_at_mut(6);
+    let net = NetDevice::connect(guest.xen(), &mut store, DEVICE, table, tx, rx)?;
+    let mut net = AsyncNetDevice::new(net, WAKERS.get(), EVENTS.get(), VCPU)?;
+    network.set_fault(Some(fault));
+    run(guest, |spawner| {
+        spawn(spawner, async move {
+            for number in 0..FRAMES {
+                let exchange = poll_fn(|context| {
+                    if let Some(token) = net.transmit(context) {
+                        token.consume(60, |frame| frame.fill(number));
+                    }
+                    match net.receive(context) {
+                        Some((token, _)) => {
+                            token.consume(|frame| assert!(frame.len() <= 1514));
+                            Poll::Ready(())
+                        }
+                        None => Poll::Pending,
+                    }
+                });
+                // A frame that is lost is no reason to stop.
+                let _ = with_timeout(Duration::from_micros(100), exchange).await;
+            }
+            let breaks = [BackendFault::WrongId, BackendFault::WrongOperation];
+            if breaks.contains(&fault) {
+                wait_for_link(&mut net, LinkState::Down).await;
             }
         });
-        Some(peer.into())
-    };
-    storm(12, echo, reflect);
+    })?;
+    network.set_fault(None);
+    // SAFETY: the reference above is no longer used.
+    let mut pages = unsafe { Box::from_raw(pages) };
+    let (tx, rx) = pages.split_at_mut(6);
+    match NetDevice::connect(guest.xen(), &mut store, DEVICE, table, tx, rx) {
+        Ok(net) => net.close(&mut store)?,
+        Err(error) => assert_eq!(fault, BackendFault::Vanishes, "{error}"),
+    }
+    all_come_back(table, *pages, free)
 }
