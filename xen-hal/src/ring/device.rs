@@ -98,6 +98,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     }
 
     /// Starts again with an empty ring in the same page.
+    #[cfg(feature = "blk")]
     pub(crate) fn restart(&mut self) {
         // SAFETY: the value is replaced before anything uses it.
         let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
