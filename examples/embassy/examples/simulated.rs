@@ -10,7 +10,9 @@ use xen_hal::embassy::{Executor, PvTimer, TimeSource, set_time_source};
 use xen_hal::event::{Drain, EventError};
 use xen_hal::hypercall::{Installed, install_custom, installed};
 use xen_hal::platform::VcpuId;
+use xen_hal::xenstore::{AsyncStore, Store};
 use xen_hal::{Xen, pac::hvm::CallbackVia};
+use xen_sim::backend::Dom0;
 use xen_sim::{
     DomainConfig, DomainLocal, Guest, Hypervisor, InterruptFlag, Machine, Profile, VirtualCounter,
 };
@@ -38,15 +40,17 @@ fn main() -> ExitCode {
 }
 
 fn run(vcpus: usize, typed: String) -> Result<(), Box<dyn std::error::Error>> {
-    let mut machine = Machine::new(Profile::DOM0, 1)?;
-    let domain = machine
-        .domain(DomainConfig::new().vcpus(vcpus), move |guest| kernel(guest, vcpus, &typed))?;
-    let report = machine.run()?;
-    print!("{}", report.consoles[&domain.0].replace("\r\n", "\n"));
+    let (dom0, mut machine) = (Dom0::new(), Machine::new(Profile::DOM0, 1)?);
+    machine.domain(DomainConfig::dom0(), dom0.program())?;
+    let domain =
+        machine.domain(DomainConfig::domu().vcpus(vcpus), move |guest| kernel(guest, vcpus))?;
+    dom0.type_in(domain, typed);
+    machine.run()?;
+    print!("{}", dom0.printed(domain).replace("\r\n", "\n"));
     Ok(())
 }
 
-fn kernel(guest: Guest, vcpus: usize, typed: &str) -> Result<(), Error> {
+fn kernel(guest: Guest, vcpus: usize) -> Result<(), Error> {
     install_custom(&Hypervisor);
     let (xen, space) = (Xen::new(installed()), guest.space());
     let via = CallbackVia::vector(VECTOR).map_err(xen_hal::Error::from)?;
@@ -70,15 +74,22 @@ fn kernel(guest: Guest, vcpus: usize, typed: &str) -> Result<(), Error> {
     } else {
         Some(consumer)
     };
-    let console = Console::over_xen(installed());
+    // SAFETY: each ring has one owner, and the machine outlives its use.
+    let console = unsafe { Console::open(installed(), |frame| guest.frame(frame)) };
+    let console = console.map_err(xen_hal::Error::from)?;
     let console = AsyncConsole::new(console, &WAKERS, &EVENTS, VcpuId(0));
     let console = console.map_err(xen_hal::Error::from)?;
-    guest.type_in(typed.as_bytes());
+    let storage = Box::leak(Box::new([0; Store::STORAGE]));
+    // SAFETY: as above.
+    let store = unsafe { Store::open(installed(), |frame| guest.frame(frame), storage) };
+    let (store, outbox) = (store.map_err(xen_hal::Error::from)?, Box::leak(Box::new([0; 0])));
+    let store = AsyncStore::new(store, outbox, &WAKERS, &EVENTS, VcpuId(0));
+    let store = Box::leak(Box::new(store.map_err(xen_hal::Error::from)?));
     execute(
         guest,
         |spawner| {
             embassy_demo::first(spawner, |line| println!("{line}"), producer, here);
-            if let Ok(shell) = shell(console) {
+            if let Ok(shell) = shell(console, store) {
                 spawner.spawn(shell);
             }
         },
@@ -118,8 +129,11 @@ fn upcall() {
 }
 
 #[embassy_executor::task]
-async fn shell(mut console: AsyncConsole<'static, Installed>) {
-    if let Err(error) = embassy_demo::shell(&mut console).await {
+async fn shell(
+    mut console: AsyncConsole<'static, Installed>,
+    store: &'static AsyncStore<'static, Installed>,
+) {
+    if let Err(error) = embassy_demo::shell(&mut console, Some(store)).await {
         println!("the console failed: {error}");
     }
 }

@@ -1,5 +1,5 @@
 //! Embassy on Xen, as a demonstration: a tick that measures how late it is, a producer and a
-//! consumer over a granted page, and a shell on the console. It runs on one vCPU, and on two with
+//! consumer over a granted page, and a shell on the console, which shows xenstore. It runs on one vCPU, and on two with
 //! an executor each:
 //!
 //! ```sh

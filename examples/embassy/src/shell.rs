@@ -1,24 +1,42 @@
 //! A shell on the console.
 
 use core::fmt;
+use core::pin::pin;
 use core::sync::atomic::Ordering;
 
+use embassy_futures::select::{Either, select};
 use embassy_time::Instant;
 use embedded_io_async::{Read, Write};
 use xen_hal::Xen;
-use xen_hal::hypercall::installed;
+use xen_hal::hypercall::{Installed, installed};
+use xen_hal::xenstore::{AsyncStore, AsyncTree};
 
 use crate::line::Line;
 use crate::{STATUS, end};
 
-const HELP: &str = "help | version | features | clock | events | shutdown";
+const HELP: &str = "help | version | features | clock | events | store [PATH] | shutdown";
 
-/// Reads commands and carries them out, until one is `shutdown`.
+/// The domain's xenstore, if it has one.
+type Store<'s> = Option<&'s AsyncStore<'static, Installed>>;
+
+/// Reads commands and carries them out, until one is `shutdown`. Moves xenstore's messages
+/// meanwhile.
 ///
 /// # Errors
 ///
 /// The console's.
-pub async fn shell<C: Read + Write>(console: &mut C) -> Result<(), C::Error> {
+pub async fn shell<C: Read + Write>(console: &mut C, store: Store<'_>) -> Result<(), C::Error> {
+    let mut commands = pin!(commands(console, store));
+    if let Some(store) = store {
+        if let Either::Second(result) = select(store.run(), &mut commands).await {
+            return result;
+        }
+        // Every command on xenstore fails from now on.
+    }
+    commands.await
+}
+
+async fn commands<C: Read + Write>(console: &mut C, store: Store<'_>) -> Result<(), C::Error> {
     say(console, format_args!("{HELP}")).await?;
     loop {
         let mut line = [0; 64];
@@ -30,7 +48,10 @@ pub async fn shell<C: Read + Write>(console: &mut C) -> Result<(), C::Error> {
             end();
             return Ok(());
         }
-        carry_out(console, command).await?;
+        match command.split_once(' ').unwrap_or((command, "")) {
+            ("store", path) => show_node(console, store, path.trim()).await?,
+            _ => carry_out(console, command).await?,
+        }
         console.write_all(b"> ").await?;
     }
 }
@@ -66,6 +87,45 @@ async fn carry_out<C: Read + Write>(console: &mut C, command: &str) -> Result<()
                 .await
         }
         _ => say(console, format_args!("{HELP}")).await,
+    }
+}
+
+/// Prints the value of a node and the names of its children. Without a path, the node is the
+/// domain's directory.
+async fn show_node<C: Write>(
+    console: &mut C,
+    store: Store<'_>,
+    path: &str,
+) -> Result<(), C::Error> {
+    let Some(store) = store else {
+        return say(console, format_args!("the domain has no xenstore")).await;
+    };
+    let (mut home, mut buffer) = ([0; 64], [0; 1024]);
+    let path = if path.is_empty() {
+        let number = store.read_number("domid").await.map(xen_hal::pac::base::Domid);
+        let home = match number {
+            Ok(number) => store.domain_path(number, &mut home).await,
+            Err(error) => Err(error),
+        };
+        match home {
+            Ok(home) => home,
+            Err(error) => return say(console, format_args!("{error}")).await,
+        }
+    } else {
+        path
+    };
+    match store.read_str(path, &mut buffer).await {
+        Ok(value) => say(console, format_args!("{path} = \"{value}\"")).await?,
+        Err(error) => return say(console, format_args!("{path}: {error}")).await,
+    }
+    match store.directory(path, &mut buffer).await {
+        Ok(names) => {
+            for name in names {
+                say(console, format_args!("{path}/{name}")).await?;
+            }
+            Ok(())
+        }
+        Err(error) => say(console, format_args!("{path}: {error}")).await,
     }
 }
 

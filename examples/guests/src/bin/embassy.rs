@@ -15,6 +15,7 @@ use xen_hal::embassy::set_time_source;
 use xen_hal::event::{Drain, EventError};
 use xen_hal::hypercall::{Errno, Installed, install, installed};
 use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId, set_current_vcpu};
+use xen_hal::xenstore::{AsyncStore, Store};
 use xen_pac::shared_info::SharedInfo;
 
 rt::entry!(main);
@@ -24,6 +25,8 @@ type Executor = xen_hal::embassy::Executor<Installed, LocalInterrupts, vcpus::Cu
 static SHARED_INFO: Page = Page::new();
 static RING: [Page; 3] = [const { Page::new() }; 3];
 static EXECUTORS: [StaticCell<Executor>; VCPUS] = [const { StaticCell::new() }; VCPUS];
+static STORAGE: StaticCell<[u8; Store::STORAGE]> = StaticCell::new();
+static STORE: StaticCell<AsyncStore<'static, Installed>> = StaticCell::new();
 /// For the second vCPU.
 static CONSUMER: Mutex<RefCell<Option<Consumer>>> = Mutex::new(RefCell::new(None));
 
@@ -56,15 +59,25 @@ fn main(boot: Boot) -> Result<(), Error> {
     } else {
         Some(consumer)
     };
-    let console = console::open()?;
+    let (console, store) = (console::open()?, open_store()?);
     let tasks = |spawner: Spawner| {
         embassy_demo::first(spawner, rt::console::print_line, producer, here);
-        if let Some(shell) = console.and_then(|console| shell(console).ok()) {
+        if let Some(shell) = console.and_then(|console| shell(console, store).ok()) {
             spawner.spawn(shell);
         }
     };
     executor(VcpuId(0))?.run_until(tasks, embassy_demo::is_done);
     embassy_demo::result()
+}
+
+/// Connects to xenstore, if the domain has one.
+fn open_store() -> Result<Option<&'static AsyncStore<'static, Installed>>, Error> {
+    let storage = STORAGE.init([0; Store::STORAGE]);
+    // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
+    let Ok(store) = (unsafe { Store::open(installed(), rt::at, storage) }) else { return Ok(None) };
+    // The shell sends only short requests.
+    let store = AsyncStore::new(store, &mut [], &WAKERS, &EVENTS, VcpuId(0));
+    Ok(Some(STORE.init(store.map_err(xen_hal::Error::from)?)))
 }
 
 /// Prepares the second vCPU for events, if there is one.
@@ -132,8 +145,11 @@ fn upcall() {
 }
 
 #[embassy_executor::task]
-async fn shell(mut console: console::Console) {
-    if let Err(error) = embassy_demo::shell(&mut console).await {
+async fn shell(
+    mut console: console::Console,
+    store: Option<&'static AsyncStore<'static, Installed>>,
+) {
+    if let Err(error) = embassy_demo::shell(&mut console, store).await {
         println!("the console failed: {error}");
     }
 }
