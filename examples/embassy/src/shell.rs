@@ -27,12 +27,12 @@ type Store<'s> = Option<&'s AsyncStore<'static, Installed>>;
 /// The console's.
 pub async fn shell<C: Read + Write>(console: &mut C, store: Store<'_>) -> Result<(), C::Error> {
     let mut commands = pin!(commands(console, store));
-    if let Some(store) = store {
-        if let Either::Second(result) = select(store.run(), &mut commands).await {
-            return result;
-        }
-        // Every command on xenstore fails from now on.
+    if let Some(store) = store
+        && let Either::Second(result) = select(store.run(), &mut commands).await
+    {
+        return result;
     }
+    // Without the connection, the command `store` fails.
     commands.await
 }
 
