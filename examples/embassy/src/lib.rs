@@ -1,6 +1,6 @@
 //! Embassy on Xen, as a demonstration: a tick that measures how late it is, a producer and a
-//! consumer over a granted page, and a shell on the console, which shows xenstore. It runs on one vCPU, and on two with
-//! an executor each:
+//! consumer over a granted page, and a shell on the console, which shows xenstore. It runs on one
+//! vCPU, and on two with an executor each:
 //!
 //! ```sh
 //! cargo run -p embassy-demo --example simulated     # on the simulator

@@ -147,16 +147,13 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         poll_fn(|context| {
             let turn = || self.state.borrow_mut().turn();
             let turned = self.events.borrow_mut().poll(context, turn);
+            if turned.is_err() {
+                self.state.borrow_mut().connection.broken = true;
+            }
             if turned != Ok(false) {
                 self.wake();
             }
-            match turned {
-                Ok(_) => Poll::Pending,
-                Err(error) => {
-                    self.state.borrow_mut().connection.broken = true;
-                    Poll::Ready(error)
-                }
-            }
+            turned.map_or_else(Poll::Ready, |_| Poll::Pending)
         })
         .await
     }
