@@ -67,4 +67,7 @@ format_generic! {
     [H, A] SuspendError<H, A>, [H, A] RestoreError<H, A>,
 }
 
+#[cfg(feature = "net")]
+format_generic! { Display2Format: [H: Hypercall + Copy] crate::net::ResumeNetError<H> }
+
 format_generic! { Debug2Format: [H: Hypercall] Mapping<'_, H>, [H: Hypercall + Copy] Channel<H> }

@@ -114,7 +114,7 @@ mod tests {
     use std::vec::Vec;
 
     /// The errors that hold a resource.
-    const RETURNING: [&str; 7] = [
+    const RETURNING: [&str; 8] = [
         "LendError",
         "MapError",
         "ListenError",
@@ -122,6 +122,7 @@ mod tests {
         "GrantInUseError",
         "SuspendError",
         "RestoreError",
+        "ResumeNetError",
     ];
 
     /// The names of all public error types in the sources below `folder`.

@@ -220,7 +220,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
     /// For the rest of the domain's life:
     /// - the caller meets the obligations of [`WidthLatch::map_shared_info`] for the shared page,
     ///   of [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
-    ///   [`runstates`](Self::runstates) and [`times`](Self::times). Those methods forbid a restore;
+    ///   [`runstates`](Self::runstates) and `times`. Those methods forbid a restore;
     ///   here, [`Registered::suspend`] is permitted;
     /// - whenever `suspend` is called, no other vCPU uses the [`dispatcher`](Self::dispatcher), and
     ///   the call interrupts no handler that uses it;

@@ -15,8 +15,12 @@ impl VirtualCounter {
         let frequency: u64;
         // SAFETY: the register can be read from EL1 and the read changes nothing.
         unsafe {
-            asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack, preserves_flags))
-        };
+            asm!(
+                "mrs {}, cntfrq_el0",
+                out(reg) frequency,
+                options(nomem, nostack, preserves_flags)
+            );
+        }
         frequency
     }
 }
@@ -34,8 +38,8 @@ impl Counter for VirtualCounter {
                 "isb",
                 out(reg) ticks,
                 options(nostack, preserves_flags)
-            )
-        };
+            );
+        }
         ticks
     }
 }
@@ -72,8 +76,8 @@ unsafe impl Interrupts for LocalInterrupts {
                 "msr daifset, #2",
                 out(reg) mask,
                 options(nostack, preserves_flags)
-            )
-        };
+            );
+        }
         mask & MASKED == 0
     }
 
@@ -88,8 +92,8 @@ unsafe impl Interrupts for LocalInterrupts {
     unsafe fn wait(&self) {
         // SAFETY: as above. `dsb` completes earlier stores before the vCPU sleeps.
         unsafe {
-            asm!("dsb sy", "wfi", "msr daifclr, #2", "isb", options(nostack, preserves_flags))
-        };
+            asm!("dsb sy", "wfi", "msr daifclr, #2", "isb", options(nostack, preserves_flags));
+        }
     }
 }
 
@@ -105,8 +109,8 @@ unsafe impl CurrentVcpu for MpidrVcpu {
         let mpidr: u64;
         // SAFETY: the register can be read from EL1 and the read changes nothing.
         unsafe {
-            asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack, preserves_flags))
-        };
-        VcpuId((mpidr & 0xf) as u32 | (mpidr >> 8 & 0xff) as u32 * 16)
+            asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack, preserves_flags));
+        }
+        VcpuId((mpidr & 0xf) as u32 | ((mpidr >> 8 & 0xff) as u32 * 16))
     }
 }

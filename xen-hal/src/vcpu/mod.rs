@@ -122,7 +122,7 @@ impl<H: Hypercall> Vcpu<H> {
         self.id
     }
 
-    /// Starts the vCPU in its [initial state](Self::initialise), or resumes it where
+    /// Starts the vCPU in its initial state (`initialise`), or resumes it where
     /// [`down`](Self::down) stopped it. Does nothing to a vCPU that is up. Upstream: `VCPUOP_up`.
     ///
     /// # Errors
