@@ -116,6 +116,30 @@ pub const GCC_AARCH64: Tool = Tool {
     probe: Probe::Program("aarch64-linux-gnu-gcc"),
     package: Some("gcc-aarch64-linux-gnu"),
 };
+/// A C compiler for 32-bit x86, which can be installed beside those for other architectures.
+pub const GCC_I686: Tool = Tool {
+    name: "a C compiler for 32-bit x86",
+    probe: Probe::Program("i686-linux-gnu-gcc"),
+    package: Some("gcc-i686-linux-gnu"),
+};
+/// The C library for [`GCC_I686`].
+pub const LIBC_I686: Tool = Tool {
+    name: "the C library for 32-bit x86",
+    probe: Probe::Path("/usr/i686-linux-gnu/lib/libc.a"),
+    package: Some("libc6-dev-i386-cross"),
+};
+/// The C library for [`GCC_AARCH64`].
+pub const LIBC_AARCH64: Tool = Tool {
+    name: "the C library for aarch64",
+    probe: Probe::Path("/usr/aarch64-linux-gnu/lib/libc.a"),
+    package: Some("libc6-dev-arm64-cross"),
+};
+/// Runs programs of other architectures.
+pub const QEMU_USER: Tool = Tool {
+    name: "qemu-aarch64",
+    probe: Probe::Program("qemu-aarch64"),
+    package: Some("qemu-user"),
+};
 /// The x86 emulator.
 pub const QEMU_X86: Tool = Tool {
     name: "qemu-system-x86_64",
@@ -177,6 +201,14 @@ pub const RUST_WEB_SRC: Tool = Tool {
     probe: Probe::Path("/usr/lib/rustlib/src/rust/library/core"),
     package: Some("rust-web-src"),
 };
+/// clippy for [`RUSTC_WEB`].
+pub const RUST_WEB_CLIPPY: Tool = Tool {
+    name: "clippy-driver",
+    probe: Probe::Path(CLIPPY_DRIVER),
+    package: Some("rust-web-clippy"),
+};
+/// The compiler that is also clippy, for [`RUSTC_WEB`].
+pub const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
 /// A linker for every target.
 pub const LLD: Tool =
     Tool { name: "ld.lld", probe: Probe::Program("ld.lld"), package: Some("lld") };

@@ -165,6 +165,7 @@ mod tests {
             about: "",
             needs: vec![nothing],
             optional,
+            by_name: false,
             calls: Vec::new(),
         };
         let outcome = |optional, no_skip| run_step(Path::new("/"), &step(optional), no_skip).0;

@@ -1,10 +1,14 @@
 //! The checks: the tools that each needs, and the commands that it runs.
 
+use crate::guest::build::CORE_TOOLS;
 use crate::guest::emulator;
-use crate::guest::platform::PLATFORMS;
+use crate::guest::platform::{PLATFORMS, Platform};
 use crate::tools::{self, Tool};
 use std::path::Path;
 use std::process::Command;
+
+/// Builds the standard library without backtraces.
+const STD: &str = "-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind";
 
 /// Builds the core library for 32-bit x86.
 const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
@@ -36,7 +40,7 @@ const FEATURES: [&str; 12] = [
 /// Returns every step, cheap ones first.
 #[must_use]
 pub fn all() -> Vec<Step> {
-    [sources(), proofs(), guests(), optional()].concat()
+    [sources(), proofs(), units(), guests(), optional()].concat()
 }
 
 fn sources() -> Vec<Step> {
@@ -257,7 +261,25 @@ fn guests() -> Vec<Step> {
                 Call::xtask("guest random --calls 1500"),
             ],
         ),
+        other_guests(
+            "guests-x86",
+            PLATFORMS[5],
+            "guest version event-masks ipi grant soak --arch x86 --route dom0 --release 4.17",
+        ),
+        other_guests(
+            "guests-aarch64",
+            PLATFORMS[10],
+            "guest version event-masks arm-vcpu arm-edge soak peers --arch aarch64",
+        ),
     ]
+}
+
+/// Returns a step that boots some programs on another architecture. It builds the core library
+/// first, and so runs only by name.
+fn other_guests(name: &'static str, platform: Platform, line: &str) -> Step {
+    let needs = [emulator::needs(platform), CORE_TOOLS].concat();
+    let about = "there, on real Xen, scenarios print their transcripts, and no event is lost";
+    Step { by_name: true, ..step(name, about, &needs, vec![Call::xtask(line)]) }
 }
 
 fn optional() -> Vec<Step> {
@@ -287,48 +309,77 @@ fn threads() -> Step {
     step("tsan", "no two threads race on registers or bytes", &[], vec![run])
 }
 
-/// Returns the step that checks the crates for another architecture, for which the compiler then
-/// evaluates the layout assertions.
-fn cross(name: &'static str, check: Call) -> Step {
-    step(
-        name,
-        "the crates compile there, and every layout assertion holds",
-        &[tools::RUSTC_WEB, tools::RUST_WEB_SRC],
-        vec![check],
-    )
-}
-
 /// Returns the packages that run on bare machines, with all features.
 fn crates() -> String {
     let features = FEATURES.map(|feature| format!("xen-hal/{feature}")).join(",");
     format!("--package xen-pac --package xen-hal --features {features}")
 }
 
+/// Returns the step that lints and documents the crates for another architecture. The compiler then
+/// evaluates the layout assertions of that architecture. `call` makes a call of cargo for it.
+fn cross(name: &'static str, call: impl Fn(&str) -> Call) -> Step {
+    let lint = call(&format!("check {}", crates()))
+        .env("RUSTC_WORKSPACE_WRAPPER", tools::CLIPPY_DRIVER)
+        // As `cargo clippy` does, which would take the clippy of another compiler.
+        .env("CLIPPY_ARGS", "-Dwarnings");
+    let doc = call(&format!("doc --no-deps {}", crates()))
+        .env("RUSTDOC", "/usr/bin/rustdoc")
+        .env("RUSTDOCFLAGS", "-D warnings");
+    step(
+        name,
+        "clippy and rustdoc have no warning there, and every layout assertion holds",
+        &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::RUST_WEB_CLIPPY],
+        vec![lint, doc],
+    )
+}
+
 fn cross_x86() -> Step {
-    cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())))
+    cross("cross-x86", |line| bare_x86(&format!("{line} {X86}")))
 }
 
 /// Returns the step for aarch64, which also checks the simulator: it runs on aarch64 Linux hosts.
 /// The step uses a target without `std`, so no crate for bare machines can use the library that is
 /// built for the simulator.
 fn cross_aarch64() -> Step {
-    let check = |packages: &str| {
-        cross_check(&format!(
-            "-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind \
-             --target aarch64-unknown-linux-gnu {packages}"
-        ))
-    };
-    let step = cross("cross-aarch64", check(&crates()));
+    const TARGET: &str = "--target aarch64-unknown-linux-gnu";
+    // Cargo builds the library without code, which a check does not need.
+    let call =
+        |line: &str| cross_call(&format!("{line} {STD} {TARGET}")).env("RUSTFLAGS", NO_CODEGEN);
+    let mut step = cross("cross-aarch64", call);
     // As an rlib, because a static library needs a panic handler for unwinding.
-    let library = cross_call(&format!(
-        "rustc {C_LIBRARY} --profile check --crate-type rlib -Zbuild-std=std,panic_unwind \
-         -Zbuild-std-features=panic-unwind --target aarch64-unknown-linux-gnu"
-    ))
-    .env("RUSTFLAGS", NO_CODEGEN)
-    .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
-    .env("CARGO_PROFILE_DEV_PANIC", "unwind");
-    let more = [check("--package xen-sim"), library];
-    Step { calls: step.calls.into_iter().chain(more).collect(), ..step }
+    let library = call(&format!("rustc {C_LIBRARY} --profile check --crate-type rlib"))
+        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_DEV_PANIC", "unwind");
+    step.calls.extend([call("check --package xen-sim"), library]);
+    step
+}
+
+/// Returns the steps that run the unit tests on the other architectures, and on aarch64 a test on
+/// the simulator. They build the standard library first, and so run only by name.
+fn units() -> Vec<Step> {
+    let units = |name, target: &str, needs: &[Tool], more: &str| {
+        let line = format!(
+            "test --quiet {STD} --target {target} --package xen-pac --package xen-hal --lib \
+             --test encodings --test fields --test layout {more}"
+        );
+        let call = cross_call(&line)
+            // Linked statically, a program needs no loader of its architecture.
+            .env("RUSTFLAGS", "-D warnings -C target-feature=+crt-static")
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .env("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", "i686-linux-gnu-gcc")
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64");
+        let needs = [&[tools::RUSTC_WEB, tools::RUST_WEB_SRC], needs].concat();
+        let step = step(name, "unit tests of the crates pass there", &needs, vec![call]);
+        Step { by_name: true, ..step }
+    };
+    let x86 = [tools::GCC_I686, tools::LIBC_I686];
+    let aarch64 = [tools::GCC_AARCH64, tools::LIBC_AARCH64, tools::QEMU_USER];
+    vec![
+        units("units-x86", "i686-unknown-linux-gnu", &x86, ""),
+        units("units-aarch64", "aarch64-unknown-linux-gnu", &aarch64, "--test suspend"),
+    ]
 }
 
 /// Returns the step that runs the hypercall sequences of 32-bit x86 in a process that also acts as
@@ -376,12 +427,6 @@ fn bare_x86(line: &str) -> Call {
 /// Flags for libraries that are only checked.
 const NO_CODEGEN: &str = "-D warnings -Zno-codegen";
 
-/// Returns a check for another architecture. Cargo builds the library for it without code, which a
-/// check does not need.
-fn cross_check(line: &str) -> Call {
-    cross_call(&format!("check {line}")).env("RUSTFLAGS", NO_CODEGEN)
-}
-
 /// Lints the HAL with one feature alone. The tests turn on all of them.
 fn feature(name: &str) -> Call {
     Call::cargo(&format!(
@@ -390,7 +435,7 @@ fn feature(name: &str) -> Call {
 }
 
 fn step(name: &'static str, about: &'static str, needs: &[Tool], calls: Vec<Call>) -> Step {
-    Step { name, about, needs: needs.to_vec(), optional: false, calls }
+    Step { name, about, needs: needs.to_vec(), optional: false, by_name: false, calls }
 }
 
 /// A check.
@@ -404,6 +449,8 @@ pub struct Step {
     pub needs: Vec<Tool>,
     /// Whether the step may be skipped even with `--no-skip`.
     pub optional: bool,
+    /// Whether the step runs only if it is named.
+    pub by_name: bool,
     /// The commands, all of which must succeed.
     pub calls: Vec<Call>,
 }
