@@ -89,7 +89,7 @@ fn server(input: &Input) -> impl FnMut() {
 /// Returns the value at a path; empty if there is none. The backend follows the frontend at once.
 fn read(path: &str, frontend: u8) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
-        "state" if !path.starts_with('/') => {
+        "state" if path.starts_with("device/") => {
             ["0", "1", "2", "3", "4", "5", "6"].get(usize::from(frontend)).unwrap_or(&"0")
         }
         "state" => match frontend {
