@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// The widest line.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 
 /// A text and the edits that were made so far. Places are those of the text before all edits.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Constants, numbers of commands, bits, and strings.
 
-use super::{Bump, Here, edit::item, list};
+use super::edit::{WIDTH, item};
+use super::{Bump, Here, list};
 use crate::document::{ArchId, ArchSet, Enumeration, Head, Word};
 use crate::headers::facts::{Column, Text};
 use crate::headers::verify;
@@ -119,14 +120,15 @@ impl<'d> Bump<'d> {
             }
             let archs: Vec<&str> = texts.iter().map(|(arch, _)| *arch).collect();
             let archs = self.arch_key(&archs);
-            let lines = vec![
-                format!(
-                    "{{ name: {name}, value: {}, since: {},{archs}",
-                    text_of(&texts),
-                    self.since
-                ),
+            let (value, since) = (format!("value: {},", text_of(&texts)), &self.since);
+            let mut lines = vec![
+                format!("{{ name: {name}, {value} since: {since},{archs}"),
                 "  judge: \"doc\" }".to_owned(),
             ];
+            if lines[0].len() + 4 > WIDTH {
+                lines[0] = format!("{{ name: {name}, since: {since},{archs}");
+                lines.insert(1, format!("  {value}"));
+            }
             let what = format!("`{name}` of {header} is new");
             self.add(&header, "strings", lines, what);
         }

@@ -277,6 +277,59 @@ fn a_new_command_takes_the_new_struct_of_its_name() {
     assert_eq!((judged, proposal.left), (8, Vec::new()), "{wrong:?}");
 }
 
+/// Headers with every kind of change at once: what a person has left to write is a text for each
+/// new item, and the edited description says what the headers say.
+#[test]
+fn a_release_with_every_kind_of_change_leaves_only_texts() {
+    let proposal = proposed(|table| {
+        table.constant("LIMIT", 12);
+        table.constants.remove("STATE_ready");
+        table.constant("STATE_cold", 3);
+        table.constant("ASKOP_later", 7);
+        table.constant("LONELY", 0xffff_ffff);
+        table.text("KEY", "lock");
+        table
+            .members("ask", &[("number", 0, 8), ("row", 8, 24), ("row_2", 32, 8), ("tail", 40, 8)]);
+        table.members("ask_later", &[("buffer", 0, 8), ("buffer.p", 0, 8), ("rest", 8, 0)]);
+        if table.arch == "x86" {
+            table.members("ask_later", &[("buffer", 0, 4), ("buffer.p", 0, 4), ("rest", 4, 0)]);
+        }
+        table.constant("NEW_VERSION", 2);
+        table.members("new_ring", &[("index", 0, 4), ("data", 4, 512)]);
+        table.text("NEW_KEY", &"k".repeat(70));
+        for name in ["NEW_VERSION", "struct new_ring", "NEW_KEY"] {
+            table.places.insert(name.to_owned(), "io/9new-ring.h".into());
+        }
+        table.places.insert("ASKOP_first".to_owned(), "ask.h".into());
+    });
+    assert_eq!(proposal.left, [""; 0]);
+    let text = &proposal.texts["small"];
+    for part in [
+        "      - { name: ready, until: \"4.4\", value: 0, doc: It can begin. }\n      - { name: \
+         cold, value: 3, since: \"4.5\", judge: \"doc\" }\n",
+        "  - { name: LONELY, type: u32, value: 0xFFFFFFFF, since: \"4.5\",\n",
+        "      - { name: row, type: u8, count: 24, since: \"4.5\", direction: in,\n",
+        "      - { name: tail, type: u64, since: \"4.5\", direction: in,\n",
+        "      - { name: buffer, type: handle, direction: in,\n",
+        "      - { name: first, header: ask.h, number: 0, argument: ask, result: none, doc: Asks. \
+         }\n",
+        "      - { name: later, number: 7, since: \"4.5\", argument: ask_later, result: none,\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let new = &proposal.texts["xen_9new_ring"];
+    let expected = format!(
+        "judge: \"doc\"\nheader: io/9new-ring.h\n\nconstants:\n  - {{ name: NEW_VERSION, type: \
+         u32, value: 2, since: \"4.5\",\n      judge: \"type, doc\" }}\n\nstrings:\n  - {{ name: \
+         NEW_KEY, since: \"4.5\",\n      value: \"{}\",\n      judge: \"doc\" }}\n\narguments:\n  \
+         new_ring:\n    since: \"4.5\"\n",
+        "k".repeat(70)
+    );
+    assert!(new.starts_with(&expected), "{new}");
+    let marks = proposal.texts.values().map(|text| text.matches("judge:").count());
+    assert_eq!(marks.sum::<usize>(), 15);
+}
+
 /// What no rule of the bump answers is left to a person, as the difference to the headers.
 #[test]
 fn what_is_not_mechanical_is_named() {
