@@ -113,8 +113,11 @@ pub(super) fn index(abi: &Abi, items: &Items<'_>) -> String {
                             html.element("td", &[], |html| {
                                 let here = |file: &&_| items::home(file) == header;
                                 let file = abi.files.iter().find(here);
-                                let doc = file.map_or("", |file| file.doc.as_str());
-                                context.inline(html, doc.lines().next().unwrap_or(""));
+                                let doc = file.and_then(|file| file.doc.lines().next());
+                                match doc {
+                                    Some(doc) => context.inline(html, doc),
+                                    None => names_of(html, context, items.of(header)),
+                                }
                             });
                             let count = items.of(header).len().to_string();
                             html.leaf("td", &[("class", "number")], &count);
@@ -125,6 +128,14 @@ pub(super) fn index(abi: &Abi, items: &Items<'_>) -> String {
             });
         });
     })
+}
+
+/// Adds the names of items, for a header that is no file's main one.
+fn names_of(html: &mut Html, context: Context<'_>, items: &[Item<'_>]) {
+    for (index, item) in items.iter().enumerate() {
+        html.text(if index == 0 { "" } else { ", " });
+        html.element("code", &[], |html| context.name(html, item.name));
+    }
 }
 
 /// Returns a page with the search at its top.
