@@ -285,7 +285,7 @@ pub const PROGRAMS: &[Program] = &[
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),
     misbehaviour(&"fails", "Ends with an error", Expected::Failure),
-    misbehaviour(&"faults", "Takes an exception that nothing handles", Expected::TripleFault),
+    misbehaviour(&"triple-faults", "Takes an unhandled exception", Expected::TripleFault),
     misbehaviour(&"crashes", "Makes Xen destroy the domain", Expected::Crash),
     misbehaviour(&"hangs", "Never ends", Expected::Hang),
     misbehaviour(&"vanishes", "Restarts without reporting a status", Expected::Silence),

@@ -18,7 +18,7 @@ fn main(boot: Boot) -> Result<(), Failure> {
         "fails" => Err(Failure::new("failing", "as asked")),
         "traps" => trap(),
         #[cfg(not(target_arch = "aarch64"))]
-        "faults" => x86::fault(),
+        "triple-faults" => x86::fault(),
         #[cfg(not(target_arch = "aarch64"))]
         "crashes" => x86::crash(boot),
         "hangs" => loop {
