@@ -4,6 +4,7 @@
 mod machine;
 mod platforms;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -175,6 +176,81 @@ fn every_case_of_a_random_program_prints_what_was_recorded_on_real_xen() {
         platforms += 1;
     }
     assert!(platforms > 0, "there are cases");
+}
+
+/// Commands of the HAL that a row of the random table draws by their numbers.
+const DRAWN_BY_NUMBER: [(&str, &[&str]); 6] = [
+    (
+        "version_op",
+        &[
+            "Extraversion",
+            "CompileInfo",
+            "Capabilities",
+            "Changeset",
+            "PlatformParameters",
+            "Pagesize",
+            "GuestHandle",
+            "Commandline",
+            "BuildId",
+            "Extraversion2",
+            "Capabilities2",
+            "Changeset2",
+            "Commandline2",
+        ],
+    ),
+    ("features", &["Version", "GetFeatures"]),
+    ("memory_op", &["MaximumRamPage", "MemoryMap"]),
+    ("vcpu_op", &["RegisterRunstatePhysArea", "RegisterVcpuTimePhysArea"]),
+    ("hvm_op", &["FlushTlbs"]),
+    ("console_io", &["Read", "Write"]),
+];
+
+/// Commands of the HAL that no random program has, and why.
+const NOT_DRAWN: [(&str, &str); 3] = [
+    ("Block", "the vCPU sleeps until an event comes"),
+    ("Shutdown", "it ends the domain"),
+    ("ShutdownCode", "it changes only how the domain ends"),
+];
+
+/// Returns the names that follow `before` in the Rust sources of a folder, up to `after`.
+fn names_in(folder: &Path, before: &str, after: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            names.extend(names_in(&path, before, after));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("the file can be read");
+            let found = text.match_indices(before).filter_map(|(at, _)| {
+                let rest = &text[at + before.len()..];
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric())?;
+                let is_name = rest.starts_with(|c: char| c.is_ascii_uppercase());
+                (is_name && rest[end..].starts_with(after)).then(|| rest[..end].to_owned())
+            });
+            names.extend(found);
+        }
+    }
+    names
+}
+
+#[test]
+fn random_programs_have_every_command_of_the_hal_or_a_reason_is_given() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let of_hal = names_in(&root.join("../../xen-hal/src"), "command::", "");
+    assert!(of_hal.contains("AllocUnbound") && of_hal.len() > 50, "{of_hal:?}");
+    let mut drawn = names_in(&root.join("src/random"), "::", "::NUMBER");
+    let table = fs::read_to_string(root.join("src/random/table.rs")).expect("there is a table");
+    for (row, names) in DRAWN_BY_NUMBER {
+        assert!(table.contains(&format!("\"{row}\",")), "the table has a row {row}");
+        drawn.extend(names.iter().map(|name| (*name).to_owned()));
+    }
+    for (name, _) in NOT_DRAWN {
+        assert!(of_hal.contains(name) && drawn.insert(name.to_owned()), "{name} needs its reason");
+    }
+    // The trait of all commands.
+    drawn.insert("Command".to_owned());
+    let missing: Vec<_> = of_hal.difference(&drawn).collect();
+    assert!(missing.is_empty(), "neither drawn nor left out: {missing:?}");
 }
 
 #[test]
