@@ -1,4 +1,4 @@
-//! Compiles the hot paths in C for the guest `figures`.
+//! Compiles the hot paths in C for the guests `figures` and `rates`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -31,6 +31,9 @@ fn compile() {
     ];
     let mut build = cc::Build::new();
     build.compiler(compiler).no_default_flags(true).file("c/figures.c");
+    if arch != "aarch64" {
+        build.file("c/block.c");
+    }
     build.include("../../xen-pac/include");
     flags.into_iter().for_each(|flag| {
         build.flag(flag);

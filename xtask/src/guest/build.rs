@@ -24,6 +24,8 @@ pub const EMBASSY_TCP: &str = "embassy-tcp";
 /// The guest that measures hot paths beside C, which runs only by its name. A feature of the same
 /// name compiles the C.
 pub const FIGURES: &str = "figures";
+/// The guest that measures a block device's requests beside C, which runs only by its name.
+pub const RATES: &str = "rates";
 
 /// The kernel in C, and its library.
 pub const C_KERNEL: &str = "c-kernel";

@@ -33,10 +33,11 @@ const INIT: &str = include_str!("domu/init");
 const HOTPLUG: [(&str, &str); 2] =
     [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
 /// What guests need of dom0, by the image's name. `init` says what a script may define.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("embassy", include_str!("domu/embassy")),
     (super::build::EMBASSY_TCP, include_str!("domu/tcp")),
     ("files", include_str!("domu/files")),
+    (super::build::RATES, include_str!("domu/rates")),
     ("restore", include_str!("domu/restore")),
     ("shutdown", include_str!("domu/shutdown")),
     ("tcp", include_str!("domu/tcp")),

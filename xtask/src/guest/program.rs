@@ -1,6 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
-use super::build::{C_KERNEL, EMBASSY_TCP, FIGURES};
+use super::build::{C_KERNEL, EMBASSY_TCP, FIGURES, RATES};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
@@ -159,7 +159,7 @@ pub fn proofs() -> impl Iterator<Item = Program> {
     let programs = PROGRAMS.iter().copied().filter(|program| {
         program.expected == Expected::Success
             && program.place != Place::Dom0
-            && ![LONG_SOAK, TEN_RESTORES].contains(&program.name)
+            && ![LONG_SOAK, TEN_RESTORES, FIGURES, RATES].contains(&program.name)
     });
     // Only dom0 types into a shell.
     let typed = |program: Program| match program.name {
@@ -280,6 +280,7 @@ pub const PROGRAMS: &[Program] = &[
     restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
     program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection each way"),
     program(EMBASSY_TCP, Place::Served, "The same as tcp over embassy-net"),
+    program(RATES, Place::Served, "Measures requests a second of a disk, beside C; takes gcc"),
     program(SHUTDOWN, Place::Served, "Prints its name from xenstore, and shuts down on request"),
     program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),

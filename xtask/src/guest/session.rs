@@ -352,7 +352,7 @@ impl<'s> Binaries<'s> {
         let limit = program::LIMITS.iter().find(|(name, _)| *name == binary);
         let profile = match limit {
             Some(_) => Profile::Small,
-            None if binary == build::FIGURES => Profile::Fast,
+            None if [build::FIGURES, build::RATES].contains(&binary) => Profile::Fast,
             None => Profile::Dev,
         };
         let path = build::build(workspace, binary, (arch, toolchain), profile, target)?;
