@@ -173,7 +173,7 @@ impl State {
         let of = &self.domains[domain];
         let is_own = |frame: MachineFrame| {
             let tables = [&of.grants.frames, &of.grants.status_frames];
-            self.frames.belongs_to(frame, domain)
+            self.frames.is_of(frame, domain)
                 || frame == of.shared
                 || tables.iter().any(|table| table.contains(&frame))
         };

@@ -121,6 +121,12 @@ impl Frames {
         self.owners[frame.0] == Owner::Domain(domain)
     }
 
+    /// The same, also for a page that the domain has released while something uses it: Xen still
+    /// names the domain as its owner.
+    pub(crate) fn is_of(&self, frame: MachineFrame, domain: usize) -> bool {
+        matches!(self.owners[frame.0], Owner::Domain(of) | Owner::Leaving(of) if of == domain)
+    }
+
     /// Releases a page of Xen's that a domain has mapped.
     pub(crate) fn release_of_xen(&mut self, frame: MachineFrame) {
         self.owners[frame.0] = Owner::Released;
