@@ -16,6 +16,7 @@ use crate::platform::{Frame, VcpuId};
 use crate::ring::RingFullError;
 use crate::suspend::{RestoreError, SuspendError};
 use crate::vcpu::VcpuError;
+use crate::version::RequireError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -33,8 +34,8 @@ format! {
     Display2Format:
     crate::Error, ConsoleError, DetectError, Errno, EventError, GrantError,
     GrantInUseError<'_>, LendError,
-    MapError<'_>, MemoryError, ParameterError, RingFullError, StoreError, UnsafePvClockError,
-    VcpuError, VcpuId, XenbusError,
+    MapError<'_>, MemoryError, ParameterError, RequireError, RingFullError, StoreError,
+    UnsafePvClockError, VcpuError, VcpuId, XenbusError,
 }
 
 format! { Debug2Format: Frame, Grant<'_>, GrantRef, Instant, Port, SystemTime }

@@ -13,6 +13,7 @@ use crate::ring::RingFullError;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::start_info::StartInfoError;
 use crate::vcpu::VcpuError;
+use crate::version::RequireError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -23,8 +24,8 @@ use crate::xenstore::StoreError;
 /// [`LendError`](crate::grant::LendError), [`MapError`](crate::grant::MapError),
 /// [`ListenError`](crate::event::ListenError), [`UnmapError`](crate::grant::UnmapError),
 /// [`GrantInUseError`](crate::grant::GrantInUseError),
-/// [`SuspendError`](crate::suspend::SuspendError) and
-/// [`RestoreError`](crate::suspend::RestoreError).
+/// [`SuspendError`](crate::suspend::SuspendError),
+/// [`RestoreError`](crate::suspend::RestoreError) and `net::ResumeNetError`.
 ///
 /// ```
 /// use xen_hal::hypercall::Hypercall;
@@ -84,6 +85,9 @@ pub enum Error {
     /// Xenstore failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The running hypervisor lacks a command.
+    #[error(transparent)]
+    Require(#[from] RequireError),
     /// A vCPU operation failed.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),

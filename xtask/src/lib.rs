@@ -4,7 +4,7 @@
 //! layouts for one architecture and release, [`naming`] creates Rust names, [`check`] reports
 //! errors, and [`codegen`] writes Rust. [`generate`] runs these steps in order. [`headers`]
 //! compares the description with the measurements of C compilers, [`export`] writes the
-//! resolved ABI as data, [`reference`] as HTML, and [`schema`] the keys of the language. The
+//! resolved ABI as data, [`mod@reference`] as HTML, and [`schema`] the keys of the language. The
 //! commands only call these steps. Without the feature `tools`, the crate has only the steps of
 //! `cargo xtask regen`.
 

@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::hint::black_box;
 
+use embassy_executor::raw::Executor as Bare;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EntryPoint};
 use xen_hal::clock::Monotonic;
@@ -28,6 +29,7 @@ use xen_hal_bench::ring::twin::{
     twin_rearm,
 };
 use xen_hal_bench::ring::{Blk, Net, Ring};
+use xen_hal_bench::task::{self, Sleeper};
 use xen_hal_bench::{clock, hypercall, ring};
 use xen_pac::base::Domid;
 use xen_pac::blkif::{BlkifRequest, BlkifResponse};
@@ -539,6 +541,20 @@ fn twins_copy_out((mut to, from): (Bytes, Bytes)) -> (Bytes, Bytes) {
     (to, from)
 }
 
+#[library_benchmark(config = only("ours_resume"))]
+#[bench::one(Sleeper::default(), 1)]
+#[bench::nine(Sleeper::default(), 9)]
+fn ours_resume(sleeper: Sleeper, count: u32) -> u32 {
+    black_box(task::resume(black_box(sleeper), black_box(count)))
+}
+
+#[library_benchmark(config = only("twin_resume"))]
+#[bench::one(task::bare(), 1)]
+#[bench::nine(task::bare(), 9)]
+fn twins_resume(executor: &'static Bare, count: u32) -> u32 {
+    black_box(task::bare_resume(black_box(executor), black_box(count)))
+}
+
 library_benchmark_group!(
     name = clocks,
     benchmarks = [ours_scale, twins_scale, ours_now, twins_now, ours_monotonic, twins_monotonic]
@@ -595,4 +611,5 @@ library_benchmark_group!(
     ]
 );
 
-main!(library_benchmark_groups = [clocks, masks, dispatch, grants, rings]);
+library_benchmark_group!(name = tasks, benchmarks = [ours_resume, twins_resume]);
+main!(library_benchmark_groups = [clocks, masks, dispatch, grants, rings, tasks]);

@@ -11,3 +11,5 @@ pub mod fixture;
 pub mod grant;
 pub mod hypercall;
 pub mod ring;
+#[cfg(feature = "counts")]
+pub mod task;
