@@ -1,7 +1,7 @@
 //! Reads how long a vCPU has been running, ready to run, asleep and down.
 
 use core::hint;
-#[cfg(test)]
+#[cfg(all(test, any(target_arch = "x86", target_arch = "x86_64")))]
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -68,7 +68,7 @@ impl RunstateArea {
         Self { block }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, any(target_arch = "x86", target_arch = "x86_64")))]
     pub(super) fn as_ptr(&self) -> NonNull<raw::VcpuRunstateInfo> {
         self.block.as_ptr()
     }
