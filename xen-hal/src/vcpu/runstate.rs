@@ -1,7 +1,7 @@
 //! Reads how long a vCPU has been running, ready to run, asleep and down.
 
 use core::hint;
-#[cfg(all(test, any(target_arch = "x86", target_arch = "x86_64")))]
+#[cfg(test)]
 use core::ptr::NonNull;
 use core::time::Duration;
 
