@@ -306,6 +306,8 @@ fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
         // Arm looks the number up with those of Xen's own domains (`get_pg_owner`).
         () if arm && domain == Domid::SELF => Errno::EINVAL,
         () if arm && !of_control && [Domid::IO, Domid::XEN].contains(&domain) => Errno::EPERM,
+        // On x86 the control domain may map pages that Xen shares with it. None is simulated.
+        () if !arm && domain == Domid::XEN => Errno::EINVAL,
         () if !exists || arm && domain == own => Errno::ESRCH,
         () if !of_control || domain == own => Errno::EPERM,
         () => Errno::EINVAL,

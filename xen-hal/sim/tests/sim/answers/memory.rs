@@ -381,6 +381,7 @@ fn a_batch_of_another_domains_pages_or_of_devices() {
             "of the caller", ask(t, 4, foreign(own), 1) => (OK, no(of_own));
         }
         if control {
+            t.is("of Xen", ask(t, 4, foreign(Domid::XEN), 1), (OK, no(Errno::EINVAL)));
             t.is("devices", ask(t, 5, reserved(0), 1), (OK, no(Errno::EINVAL)));
             t.is("with reserved bits", ask(t, 5, reserved(1), 1), (EOPNOTSUPP, 1));
         }
