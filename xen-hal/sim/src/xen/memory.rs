@@ -340,8 +340,8 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let state = &mut *call.state;
     let physmap = &mut state.domains[target].physmap;
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
-    let from = physmap.find(page);
-    // On Arm, a mapped page of Xen's must be unmapped first.
+    let from = if arm { physmap.find_own(page) } else { physmap.find(page) };
+    // On Arm, a mapped page of Xen's must be unmapped first. Grants of it do not count.
     if arm && from.is_some() && since_4_17 {
         return Err(Errno::EBUSY);
     }

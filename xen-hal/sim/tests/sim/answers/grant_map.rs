@@ -255,6 +255,12 @@ fn a_page_of_xens_can_be_lent_copied_and_moved() {
         t.is("a grant is no page to move", moved, if x86 { EINVAL } else { ENOSYS });
         let moved = t.give(memory::command::AddToPhysmap, &mut move_of(t, 0, 10));
         t.is("the table is moved", moved, if x86 { OK } else { ENOSYS });
+        if !x86 {
+            let space = MapSpace::SHARED_INFO;
+            let mut asked = XenAddToPhysmap::new(Domid::SELF, 0, space, 0, t.frame(11));
+            let mapped = t.give(memory::command::AddToPhysmap, &mut asked);
+            t.is("at a grant only, it can be mapped", mapped, OK);
+        }
     });
 }
 
