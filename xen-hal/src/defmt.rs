@@ -68,6 +68,11 @@ format_generic! {
     [H, A] SuspendError<H, A>, [H, A] RestoreError<H, A>,
 }
 
+#[cfg(feature = "blk")]
+format_generic! {
+    Display2Format: [H: Hypercall + Copy, W] crate::blk::ResumeBlockError<H, W>,
+}
+
 #[cfg(feature = "net")]
 format_generic! { Display2Format: [H: Hypercall + Copy] crate::net::ResumeNetError<H> }
 

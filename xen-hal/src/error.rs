@@ -24,8 +24,8 @@ use crate::xenstore::StoreError;
 /// [`LendError`](crate::grant::LendError), [`MapError`](crate::grant::MapError),
 /// [`ListenError`](crate::event::ListenError), [`UnmapError`](crate::grant::UnmapError),
 /// [`GrantInUseError`](crate::grant::GrantInUseError),
-/// [`SuspendError`](crate::suspend::SuspendError),
-/// [`RestoreError`](crate::suspend::RestoreError) and `net::ResumeNetError`.
+/// [`SuspendError`](crate::suspend::SuspendError), [`RestoreError`](crate::suspend::RestoreError),
+/// `blk::ResumeBlockError` and `net::ResumeNetError`.
 ///
 /// ```
 /// use xen_hal::hypercall::Hypercall;
@@ -118,7 +118,7 @@ mod tests {
     use std::vec::Vec;
 
     /// The errors that hold a resource.
-    const RETURNING: [&str; 8] = [
+    const RETURNING: [&str; 9] = [
         "LendError",
         "MapError",
         "ListenError",
@@ -126,6 +126,7 @@ mod tests {
         "GrantInUseError",
         "SuspendError",
         "RestoreError",
+        "ResumeBlockError",
         "ResumeNetError",
     ];
 
