@@ -276,6 +276,7 @@ fn guests() -> Vec<Step> {
         other_guests(
             "guests-x86",
             PLATFORMS[5],
+            &[],
             "guest version event-masks ipi grant soak --arch x86 --route dom0 --release 4.17",
         ),
         Step {
@@ -284,16 +285,17 @@ fn guests() -> Vec<Step> {
             ..other_guests(
                 "guests-aarch64",
                 PLATFORMS[10],
-                "guest version event-masks arm-vcpu arm-edge soak peers --arch aarch64",
+                &[tools::GCC_AARCH64, tools::MAKE],
+                "guest version event-masks arm-vcpu arm-edge soak peers c-kernel --arch aarch64",
             )
         },
     ]
 }
 
 /// Returns a step that boots some programs on another architecture. It builds the core library
-/// first.
-fn other_guests(name: &'static str, platform: Platform, line: &str) -> Step {
-    let needs = [emulator::needs(platform), CORE_TOOLS].concat();
+/// first. `more` are the tools that only these programs need.
+fn other_guests(name: &'static str, platform: Platform, more: &'static [Tool], line: &str) -> Step {
+    let needs = [emulator::needs(platform), CORE_TOOLS, more].concat();
     let about = "there, on real Xen, scenarios print their transcripts, and no event is lost";
     step(name, about, &needs, vec![Call::xtask(line)])
 }
