@@ -174,6 +174,7 @@ mod tests {
             );
         let sets: usize = document.files.iter().map(|file| file.commands.len()).sum();
         assert_eq!(output.items, 3 * items - 2 * conventions + 2 * sets);
-        assert_eq!(output.files.len(), 1 + 3 * document.files.len());
+        // A file for each of the description's, `mod.rs`, and the list of releases.
+        assert_eq!(output.files.len(), 2 + 3 * document.files.len());
     }
 }
