@@ -43,7 +43,7 @@ const SCRIPTS: [(&str, &str); 7] = [
     ("tcp", include_str!("domu/tcp")),
 ];
 
-/// The programs of Xen's tools that dom0 runs.
+/// The Xen tools that dom0 runs.
 const PROGRAMS: [&str; 6] =
     ["xl", "xenstored", "xenconsoled", "xenconsole", "xen-init-dom0", "libxl-save-helper"];
 

@@ -159,7 +159,7 @@ impl Token for Status {
     }
 }
 
-/// A text of Xen's, of which only printable characters are shown.
+/// A text that Xen wrote, of which only printable characters are shown.
 impl<const N: usize> Token for Text<N> {
     fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_char('"')?;

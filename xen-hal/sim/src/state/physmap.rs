@@ -127,12 +127,12 @@ impl Frames {
         matches!(self.owners[frame.0], Owner::Domain(of) | Owner::Leaving(of) if of == domain)
     }
 
-    /// Releases a page of Xen's that a domain has mapped.
+    /// Releases one of Xen's pages that a domain has mapped.
     pub(crate) fn release_of_xen(&mut self, frame: MachineFrame) {
         self.owners[frame.0] = Owner::Released;
     }
 
-    /// Whether a page of Xen's was released.
+    /// Whether one of Xen's pages was released.
     pub(crate) fn is_released(&self, frame: MachineFrame) -> bool {
         self.owners[frame.0] == Owner::Released
     }
@@ -184,7 +184,7 @@ pub(crate) enum Entry {
     Hole,
     /// Memory of the domain.
     Ram(MachineFrame),
-    /// A page of Xen's.
+    /// One of Xen's pages.
     Xen(MachineFrame),
     /// A peer's page.
     Grant {

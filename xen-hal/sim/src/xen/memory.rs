@@ -210,7 +210,7 @@ fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
         let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
         let Some(at) = at else { return false };
         match physmap.entry(at) {
-            // A page of Xen's leaves its frame, and is not counted.
+            // One of Xen's pages leaves its frame, and is not counted.
             Entry::Xen(page) => {
                 state.frames.release_of_xen(page);
                 physmap.put(at, Entry::Empty, &state.memory).is_ok()
@@ -303,7 +303,7 @@ fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
     let exists = domain != Domid::SELF && call.target(domain).is_ok();
     match () {
         () if !arm && !of_control => Errno::EPERM,
-        // Arm looks the number up with those of Xen's own domains (`get_pg_owner`).
+        // Arm looks the number up with those of its own domains (`get_pg_owner`).
         () if arm && domain == Domid::SELF => Errno::EINVAL,
         () if arm && !of_control && [Domid::IO, Domid::XEN].contains(&domain) => Errno::EPERM,
         // On x86 the control domain may map pages that Xen shares with it. None is simulated.
@@ -341,7 +341,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let physmap = &mut state.domains[target].physmap;
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = if arm { physmap.find_own(page) } else { physmap.find(page) };
-    // On Arm, a mapped page of Xen's must be unmapped first. Grants of it do not count.
+    // On Arm, one of Xen's pages that is mapped must be unmapped first. Grants of it do not count.
     if arm && from.is_some() && since_4_17 {
         return Err(Errno::EBUSY);
     }
