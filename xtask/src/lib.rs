@@ -32,6 +32,8 @@ pub mod naming;
 #[cfg(feature = "tools")]
 pub mod reference;
 #[cfg(feature = "tools")]
+mod replace;
+#[cfg(feature = "tools")]
 pub mod schema;
 #[cfg(feature = "tools")]
 pub mod tools;

@@ -3,6 +3,7 @@
 use super::{finish, regen, workspace_root};
 use crate::export::{self, Abi};
 use crate::generate::{self, Failure};
+use crate::replace::replace;
 use crate::yaml;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,9 +60,7 @@ fn write(arguments: &Arguments, abi: &Abi) -> Result<(), String> {
         Format::Yaml => export::yaml(abi)?,
     };
     match &arguments.out {
-        Some(path) => {
-            std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-        }
+        Some(path) => replace(path, text).map_err(|error| format!("{}: {error}", path.display())),
         None => {
             print!("{text}");
             Ok(())

@@ -5,6 +5,7 @@ use crate::codegen::{c_header, c_library};
 use crate::commands::regen;
 use crate::diagnostic::Diagnostic;
 use crate::generate;
+use crate::replace::replace;
 use crate::yaml::{self, Place};
 use std::fs;
 use std::path::PathBuf;
@@ -72,11 +73,7 @@ fn write(header: &str, out: &PathBuf, check: bool) -> Result<bool, String> {
         eprintln!("error: {shown} is stale; run `cargo xtask header`");
         return Ok(false);
     }
-    // A rename replaces the file as a whole or not at all.
-    let staged = out.with_extension("h.staged");
-    fs::write(&staged, header)
-        .and_then(|()| fs::rename(&staged, out))
-        .map_err(|error| format!("{shown}: {error}"))?;
+    replace(out, header).map_err(|error| format!("{shown}: {error}"))?;
     println!("header: {shown} written, {} lines", header.lines().count());
     Ok(true)
 }

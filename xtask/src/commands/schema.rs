@@ -1,6 +1,7 @@
 //! `cargo xtask schema`: writes the JSON Schemas of the description and the list of its keys.
 
 use super::{finish, workspace_root};
+use crate::replace::replace;
 use crate::schema;
 use std::fs;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ fn write(check: bool) -> Result<bool, String> {
         } else {
             let parent = path.parent().unwrap_or(&folder);
             fs::create_dir_all(parent)
-                .and_then(|()| fs::write(&path, text))
+                .and_then(|()| replace(&path, text))
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             println!("schema: abi-yaml/{name} written");
         }

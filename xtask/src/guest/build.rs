@@ -12,6 +12,7 @@ use object::read::elf::{FileHeader, NoteIterator, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind, Object, ObjectSegment};
 
 use super::platform::Arch;
+use crate::replace::replace;
 use crate::tools::{self, Tool};
 
 /// The folder of the guest package in the workspace.
@@ -311,10 +312,7 @@ pub fn decompress(from: &Path, to: &Path) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}", from.display()))?;
         image = unpacked;
     }
-    // The file is moved to its place when it is complete.
-    let partial = to.with_extension("partial");
-    let write = fs::write(&partial, image).and_then(|()| fs::rename(&partial, to));
-    write.map_err(|error| format!("{}: {error}", to.display()))
+    replace(to, image).map_err(|error| format!("{}: {error}", to.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

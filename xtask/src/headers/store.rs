@@ -17,6 +17,7 @@
 use super::facts::{Cell, Column, Extent, Facts, Grid, StructFacts, Text};
 use super::{FactsError, scope};
 use crate::document::Release;
+use crate::replace::replace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -133,10 +134,7 @@ pub fn save(facts: &Facts, folder: &Path) -> Result<Vec<&'static str>, FactsErro
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             continue;
         }
-        // Written beside its place and moved there: an interruption leaves the old file.
-        let partial = path.with_extension("partial");
-        let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path));
-        written.map_err(|error| FactsError::Io { path, error })?;
+        replace(&path, text).map_err(|error| FactsError::Io { path, error })?;
         changed.push(name);
     }
     Ok(changed)

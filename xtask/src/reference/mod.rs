@@ -16,6 +16,12 @@ use crate::export::Abi;
 use items::{Items, Kind};
 use std::collections::BTreeMap;
 
+/// The generator that each page names.
+const GENERATOR: &str = "cargo xtask reference";
+
+/// The text by which a page of the reference is known.
+pub const MARK: &str = "content=\"cargo xtask reference\"";
+
 /// The files of the reference: their names and texts.
 pub type Files = BTreeMap<String, String>;
 

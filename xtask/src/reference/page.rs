@@ -145,6 +145,7 @@ fn page(title: &str, inside: impl FnOnce(&mut Html)) -> String {
     html.element("html", &[("lang", "en")], |html| {
         html.element("head", &[], |html| {
             html.open("meta", &[("charset", "utf-8")]);
+            html.open("meta", &[("name", "generator"), ("content", super::GENERATOR)]);
             let viewport = ("content", "width=device-width, initial-scale=1");
             html.open("meta", &[("name", "viewport"), viewport]);
             html.leaf("title", &[], &format!("{title} - Xen guest ABI"));

@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::platform::Platform;
+use crate::replace::replace;
 
 const HYPERVISOR: &str = "# Recorded on Xen ";
 const NAME: &str = "## ";
@@ -91,9 +92,10 @@ impl Cases {
     /// Writes the cases of a platform.
     pub(super) fn write(&self, workspace: &Path, platform: Platform) -> Result<(), String> {
         let path = Self::path(workspace, platform);
-        let explain = |error| format!("{}: {error}", path.display());
-        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(explain)?;
-        fs::write(&path, self.to_string()).map_err(explain)
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all);
+        written
+            .and_then(|()| replace(&path, self.to_string()))
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
