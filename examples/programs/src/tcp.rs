@@ -38,7 +38,8 @@ pub struct Addresses {
 ///
 /// # Errors
 ///
-/// The console's and the interface's; [`Error::Idle`] if `wait` gives up; [`Error::Echo`].
+/// The console's and the interface's; [`Error::Idle`] if `wait` gives up; [`Error::Tcp`] if the peer
+/// refuses the connection or closes it early; [`Error::Echo`].
 pub fn tcp_echo<H: Hypercall + Copy, A, W: Wait>(
     console: &mut Console<'_, H, W>,
     net: &mut NetDevice<'_, '_, H, A>,
@@ -83,7 +84,7 @@ pub fn tcp_echo<H: Hypercall + Copy, A, W: Wait>(
         if !socket.is_open() { Ok(Progress::Done) } else { Ok(Progress::from(count)) }
     })?;
     if received < CLIENT_LINES * CLIENT_LINE.len() {
-        return Err(Error::Echo);
+        return Err(Error::Tcp);
     }
     writeln!(console, "sent {sent} bytes to {}, port {CLIENT_PORT}, and got them back", peer.0)?;
     Ok(console.flush()?)

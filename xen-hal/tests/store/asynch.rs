@@ -66,8 +66,8 @@ struct World<'w> {
     serve: &'w dyn Fn() -> bool,
 }
 
-/// Runs a test with a server that reads and writes at most `most` bytes at a time, each time at a
-/// place that is `outbox` bytes long for the end of a request.
+/// Runs a test with a server that moves at most `most` bytes at a time, and a store whose outbox has
+/// `outbox` bytes.
 fn with_store(most: usize, outbox: usize, test: impl FnOnce(&GuestStore<'_, '_>, &World<'_>)) {
     let (page, server) = (page(), RefCell::new(server()));
     let connection = RefCell::new(StoreConnection::new(page, GUEST));
@@ -133,10 +133,14 @@ impl World<'_> {
     fn rest(&self, store: &GuestStore<'_, '_>) {
         let mut runner = Polled::new(Box::pin(store.run()));
         let mut idle = 0;
-        while idle < 3 {
+        for _ in 0..50_000 {
             assert_eq!(runner.poll(), None);
             idle = if (self.serve)() { 0 } else { idle + 1 };
+            if idle == 3 {
+                return;
+            }
         }
+        panic!("the server and the store do not rest");
     }
 }
 
@@ -220,7 +224,10 @@ fn more_tasks_than_requests_are_served() {
                 })
                 .collect();
             let mut runner = Polled::new(Box::pin(store.run()));
-            while !all.is_empty() {
+            for _ in 0..50_000 {
+                if all.is_empty() {
+                    break;
+                }
                 all.retain_mut(|task| task.poll().is_none());
                 assert_eq!(runner.poll(), None);
                 (world.serve)();

@@ -173,6 +173,9 @@ impl<'s> Comparison<'s> {
     /// What keeps the cases from being read or run.
     pub fn run_cases(&self) -> Result<bool, String> {
         let mut cases = Cases::read(&self.session.workspace, self.platform)?;
+        if cases.list.is_empty() {
+            println!("{NAME}: {} has no committed case", self.platform);
+        }
         let words: Vec<String> = cases.list.iter().map(Case::words).collect();
         let mut all_agree = true;
         let mut hypervisor = None;
