@@ -224,18 +224,19 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
 
     /// Returns the ring, with the pages of the requests granted.
     fn ring<'a, 't, A>(
-        &self,
+        &mut self,
         table: &GrantTable<'t, H, A>,
         restored: Option<Domid>,
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<DeviceRing<'a, 't, Blkif>, BlockError> {
+        let (requests, suspension) = (&self.requests, &mut self.ring);
         let access = |index| {
-            let all = self.requests.iter().filter(|request| request.progress != Progress::Free);
+            let all = requests.iter().filter(|request| request.progress != Progress::Free);
             let mut of_page = all.filter(|request| request.pages().any(|page| page == index));
             of_page.next().map(Request::access)
         };
-        let ring = DeviceRing::resume(table, self.ring, restored, pages, access);
-        ring.ok_or(BlockError::NotSuspended)
+        DeviceRing::resume(table, suspension, restored, pages, access)?
+            .ok_or(BlockError::NotSuspended)
     }
 
     fn queue<'a, 't, A>(

@@ -49,16 +49,16 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
     /// Continues after a suspend: see [`DeviceRing::resume`].
     pub(super) fn resume<H, A>(
         table: &GrantTable<'t, H, A>,
-        suspended: &SuspendedHalf,
+        suspended: &mut SuspendedHalf,
         restored: Option<Domid>,
         access: Access,
         pages: &'a mut [DevicePage<'t>],
-    ) -> Option<Self> {
-        let SuspendedHalf { ring, serials, ref lent } = *suspended;
+    ) -> Result<Option<Self>, GrantError> {
+        let SuspendedHalf { ring, serials, lent } = suspended;
         let count = pages.len().min(1 + PAGES);
         let access = |index: usize| lent.get(index).is_some_and(|lent| *lent).then_some(access);
         let ring = DeviceRing::resume(table, ring, restored, &mut pages[..count], access)?;
-        Some(Self { ring, serials })
+        Ok(ring.map(|ring| Self { ring, serials: *serials }))
     }
 
     /// Returns the number of requests in flight.

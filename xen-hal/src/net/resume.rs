@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use xen_pac::base::Domid;
+
 use super::half::{Half, SuspendedHalf};
 use super::{NetDevice, NetError};
 use crate::event::Channel;
@@ -81,8 +83,15 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
         if let Some(connection) = cancelled {
             return self.reuse(connection, device, table, tx, rx);
         }
-        if let Some(connection) = self.connection.take() {
-            self.lost += self.count_lost(&connection, &table, tx, rx);
+        if self.connection.is_some() {
+            // The backend's domain can be another one.
+            let peer = match Frontend::open(store, device) {
+                Ok(frontend) => frontend.backend_domain(),
+                Err(error) => return Err(ResumeNetError { suspended: self, error: error.into() }),
+            };
+            if let Some(connection) = self.connection.take() {
+                self.lost += count_lost(connection, &table, peer, tx, rx);
+            }
         }
         match NetDevice::connect(xen, store, device, table, tx, rx) {
             Ok(device) => Ok(NetDevice { lost: self.lost, ..device }),
@@ -94,46 +103,56 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
     #[allow(clippy::result_large_err, reason = "the error returns the interface")]
     fn reuse<'a, 't, A>(
         self,
-        connection: Connection<H>,
+        mut connection: Connection<H>,
         device: &'a str,
         table: GrantTable<'t, H, A>,
         tx: &'a mut [DevicePage<'t>],
         rx: &'a mut [DevicePage<'t>],
     ) -> Result<NetDevice<'a, 't, H, A>, ResumeNetError<H>> {
-        let halves = Half::resume(&table, &connection.tx, None, Access::ReadOnly, tx)
-            .zip(Half::resume(&table, &connection.rx, None, Access::ReadWrite, rx));
-        let Some((tx, rx)) = halves else {
-            let suspended = Self { connection: Some(connection), ..self };
-            return Err(ResumeNetError { suspended, error: NetError::NotSuspended });
+        let tx = Half::resume(&table, &mut connection.tx, None, Access::ReadOnly, tx);
+        let rx = Half::resume(&table, &mut connection.rx, None, Access::ReadWrite, rx);
+        let (tx, rx) = match (tx, rx) {
+            (Ok(Some(tx)), Ok(Some(rx))) => (tx, rx),
+            (tx, rx) => {
+                // The backend still uses the half whose pages were right.
+                if let Ok(Some(tx)) = tx {
+                    connection.tx = tx.suspend();
+                }
+                if let Ok(Some(rx)) = rx {
+                    connection.rx = rx.suspend();
+                }
+                let suspended = Self { connection: Some(connection), ..self };
+                return Err(ResumeNetError { suspended, error: NetError::NotSuspended });
+            }
         };
         let Self { frontend, mac, lost, broken, .. } = self;
         let (frontend, channel) = (frontend.at(device), connection.channel);
         Ok(NetDevice { frontend, table, channel, tx, rx, mac, lost, broken })
     }
+}
 
-    /// Returns the number of frames that a restore lost. Other pages have none.
-    fn count_lost<'t, A>(
-        &self,
-        connection: &Connection<H>,
-        table: &GrantTable<'t, H, A>,
-        tx: &mut [DevicePage<'t>],
-        rx: &mut [DevicePage<'t>],
-    ) -> u64 {
-        // The rings have no backend any more, so the peer of the grants uses none of the pages.
-        let peer = Some(self.frontend.backend_domain());
-        let tx = Half::<super::Tx>::resume(table, &connection.tx, peer, Access::ReadOnly, tx);
-        let sent = tx.map_or(0, |mut tx| {
-            while let Some(response) = tx.next() {
-                tx.end(response.id);
-            }
-            tx.in_flight()
-        });
-        let rx = Half::<super::Rx>::resume(table, &connection.rx, peer, Access::ReadOnly, rx);
-        let received = rx.map_or(0, |mut rx| {
-            core::iter::from_fn(|| rx.next()).filter(|response| response.status.0 > 0).count()
-        });
-        sent + received as u64
-    }
+/// Returns the number of frames that a restore lost. Other pages have none. `peer` is the domain of
+/// the new backend, which has none of the references that the pages are granted by meanwhile.
+fn count_lost<'t, H: Hypercall + Copy, A>(
+    mut connection: Connection<H>,
+    table: &GrantTable<'t, H, A>,
+    peer: Domid,
+    tx: &mut [DevicePage<'t>],
+    rx: &mut [DevicePage<'t>],
+) -> u64 {
+    let Connection { tx: sent, rx: received, .. } = &mut connection;
+    let tx = Half::<super::Tx>::resume(table, sent, Some(peer), Access::ReadOnly, tx);
+    let sent = tx.ok().flatten().map_or(0, |mut tx| {
+        while let Some(response) = tx.next() {
+            tx.end(response.id);
+        }
+        tx.in_flight()
+    });
+    let rx = Half::<super::Rx>::resume(table, received, Some(peer), Access::ReadOnly, rx);
+    let received = rx.ok().flatten().map_or(0, |mut rx| {
+        core::iter::from_fn(|| rx.next()).filter(|response| response.status.0 > 0).count()
+    });
+    sent + received as u64
 }
 
 impl<H: Hypercall + Copy> fmt::Debug for SuspendedNetDevice<H> {

@@ -20,8 +20,11 @@ pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspension {
     position: FrontPosition,
-    /// The grant reference of the ring, by which its pages are recognised.
-    reference: GrantRef,
+    /// The grant reference of the ring, by which its pages are recognised; `None` after an attempt
+    /// to resume that left the ring's page free.
+    reference: Option<GrantRef>,
+    /// The number of pages for data.
+    count: usize,
 }
 
 impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
@@ -56,9 +59,9 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         ring.pages.iter_mut().for_each(DevicePage::defer);
         // SAFETY: nothing uses the ring after this.
         let (grant, position) = unsafe { ManuallyDrop::take(&mut ring.ring) }.into_parts();
-        let reference = grant.reference();
+        let (reference, count) = (Some(grant.reference()), ring.pages.len());
         ring.ring_page.put_back_deferred(grant);
-        Suspension { position, reference }
+        Suspension { position, reference, count }
     }
 
     /// Continues a ring after a suspend, with the pages that it had. If the suspend was cancelled,
@@ -66,35 +69,48 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     /// again, but no backend has the ring.
     ///
     /// `lent` returns how a page is granted; `None` if it is free. Returns `None` if the pages are
-    /// not those of the ring, or cannot be granted.
+    /// not those of the ring, or if their grants cannot be withdrawn. Unless this succeeds, the
+    /// pages stay deferred or free, and another attempt can succeed.
     pub(crate) fn resume<H, A>(
         table: &GrantTable<'t, H, A>,
-        suspension: Suspension,
+        suspension: &mut Suspension,
         restored: Option<Domid>,
         pages: &'a mut [DevicePage<'t>],
         lent: impl Fn(usize) -> Option<Access>,
-    ) -> Option<Self> {
-        let (ring_page, pages) = pages.split_first_mut()?;
-        let all = pages.iter().enumerate().filter(|(index, _)| lent(*index).is_some());
-        let known = ring_page.deferred() == Some(suspension.reference);
-        if !known || all.clone().any(|(_, page)| page.deferred().is_none()) {
-            return None;
+    ) -> Result<Option<Self>, GrantError> {
+        let Suspension { position, reference, count } = *suspension;
+        let Some((ring_page, pages)) =
+            pages.split_first_mut().filter(|(_, pages)| pages.len() >= count)
+        else {
+            return Ok(None);
+        };
+        let mut all = pages.iter().enumerate().filter(|(index, _)| lent(*index).is_some());
+        // An earlier attempt can have left pages free, but only after a restore.
+        let strange = restored.is_none() && all.any(|(_, page)| page.deferred().is_none());
+        if ring_page.deferred() != reference || strange {
+            return Ok(None);
         }
         let grant = |page: &mut DevicePage<'t>, access| match restored {
-            None => page.resume(table),
-            Some(peer) if page.is_free(table) => page.lend_away(table, peer, access).ok(),
-            Some(_) => None,
+            None => Ok(page.resume(table)),
+            Some(peer) if page.is_free(table) => page.lend_away(table, peer, access).map(Some),
+            Some(_) => Ok(None),
         };
-        let ring = FrontRing::from_parts(grant(ring_page, Access::ReadWrite)?, suspension.position);
-        // From here, dropping the value withdraws all pages.
+        let granted = grant(ring_page, Access::ReadWrite)
+            .inspect_err(|_| suspension.reference = ring_page.deferred())?;
+        let Some(granted) = granted else { return Ok(None) };
+        let ring = FrontRing::from_parts(granted, position);
         let resumed = Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 };
-        for (index, page) in resumed.pages.iter_mut().enumerate() {
-            if let Some(access) = lent(index) {
-                let grant = grant(page, access)?;
-                page.set_lent(grant);
+        for index in 0..resumed.pages.len() {
+            let Some(access) = lent(index) else { continue };
+            match grant(&mut resumed.pages[index], access) {
+                Ok(Some(granted)) => resumed.pages[index].set_lent(granted),
+                failed => {
+                    *suspension = resumed.suspend();
+                    return failed.map(|_| None);
+                }
             }
         }
-        Some(resumed)
+        Ok(Some(resumed))
     }
 
     /// Starts again with an empty ring in the same page.

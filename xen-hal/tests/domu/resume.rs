@@ -160,13 +160,16 @@ fn use_disk(
 
     let table = world.domain.grant_table().ok_or("there is a table")?;
     let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
-    // The pages in another order are refused, and nothing is lost.
+    // Pages in another order, and fewer pages, are refused, and nothing is lost.
     lent.swap(0, 1);
     let store = &mut world.store;
     let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent).err();
     let refused = refused.ok_or("the pages are others")?;
     assert_eq!(refused.error, BlockError::NotSuspended);
     lent.swap(0, 1);
+    let refused = refused.suspended.resume(Hypervisor, store, DISK, table, &mut lent[..2]).err();
+    let refused = refused.ok_or("pages are missing")?;
+    assert_eq!(refused.error, BlockError::NotSuspended);
     let resumed = refused.suspended.resume(Hypervisor, store, DISK, table, &mut lent);
     let mut disk = resumed.map_err(|error| error.error)?;
     let (write, read, flush) = match requests {
@@ -255,6 +258,23 @@ fn use_network<'a>(
     let table = world.domain.grant_table().ok_or("there is a table")?;
     let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
     let (tx, rx) = lent.split_at_mut(5);
+    let mut suspended = suspended;
+    if cancelled {
+        // The pages of one direction are refused, and the other direction goes on.
+        for other in 0..2 {
+            if other == 0 {
+                tx.swap(0, 1)
+            } else {
+                rx.swap(0, 1)
+            }
+            let store = &mut world.store;
+            let refused = suspended.resume(Hypervisor, store, INTERFACE, table, tx, rx).err();
+            let refused = refused.ok_or("the pages are others")?;
+            assert_eq!(refused.error, NetError::NotSuspended);
+            suspended = refused.suspended;
+            if other == 0 { tx.swap(0, 1) } else { rx.swap(0, 1) }
+        }
+    }
     let resumed = suspended.resume(Hypervisor, &mut world.store, INTERFACE, table, tx, rx);
     let mut net = resumed.map_err(|error| error.error)?;
     for number in 4..=6 {
