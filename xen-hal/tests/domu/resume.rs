@@ -261,18 +261,14 @@ fn use_network<'a>(
     let mut suspended = suspended;
     if cancelled {
         // The pages of one direction are refused, and the other direction goes on.
-        for other in 0..2 {
-            if other == 0 {
-                tx.swap(0, 1)
-            } else {
-                rx.swap(0, 1)
-            }
+        for is_tx in [true, false] {
+            (if is_tx { &mut *tx } else { &mut *rx }).swap(0, 1);
             let store = &mut world.store;
             let refused = suspended.resume(Hypervisor, store, INTERFACE, table, tx, rx).err();
             let refused = refused.ok_or("the pages are others")?;
             assert_eq!(refused.error, NetError::NotSuspended);
             suspended = refused.suspended;
-            if other == 0 { tx.swap(0, 1) } else { rx.swap(0, 1) }
+            (if is_tx { &mut *tx } else { &mut *rx }).swap(0, 1);
         }
     }
     let resumed = suspended.resume(Hypervisor, &mut world.store, INTERFACE, table, tx, rx);
