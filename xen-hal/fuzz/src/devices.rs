@@ -82,7 +82,8 @@ fn start_info(input: &Input) {
     }
 }
 
-struct Blkif;
+/// The protocol of block devices.
+pub(crate) struct Blkif;
 
 impl Protocol for Blkif {
     type Request = BlkifRequest;

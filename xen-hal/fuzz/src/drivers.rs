@@ -20,6 +20,7 @@ use xen_pac::netif::{
 };
 use xen_pac::xenstore::{XenstoreDomainInterface, XsdSockmsgType};
 
+use crate::devices::Blkif;
 use crate::fake::{At, Fake, clear, page};
 use crate::input::Input;
 use crate::peer::{STEPS, Shared, Xen};
@@ -156,16 +157,19 @@ impl<P: Protocol> Backend<P> {
         self.open.iter().copied().find(|open| has_number(&self.taken[*open]))
     }
 
-    /// Sends the response to a request. `valid` is true if it is one to an open request.
-    fn respond(&mut self, index: usize, valid: bool, response: &P::Response) {
+    /// Sends the response to a request, and returns whether there was room. `valid` is true if it
+    /// is one to an open request.
+    fn respond(&mut self, index: usize, valid: bool, response: &P::Response) -> bool {
         let open = self.open.iter().position(|open| *open == index);
-        if self.ring.push(response).is_ok() {
+        let pushed = self.ring.push(response).is_ok();
+        if pushed {
             match open.filter(|_| valid) {
                 Some(place) => _ = self.open.swap_remove(place),
                 None => self.lied = true,
             }
         }
         let _ = self.ring.publish();
+        pushed
     }
 
     fn scribble(&mut self, input: &Input) {
@@ -252,13 +256,6 @@ fn check_path(frontend: &Frontend<'_>) {
     assert!(path.starts_with('/') && !path.contains('\0'), "{path:?}");
 }
 
-struct Blkif;
-
-impl Protocol for Blkif {
-    type Request = BlkifRequest;
-    type Response = BlkifResponse;
-}
-
 /// A number that differs from request to request, which the backend writes to the pages of a read.
 const fn filling(request: &BlkifRequest) -> u32 {
     (request.id >> 32) as u32
@@ -300,11 +297,13 @@ impl Backend<Blkif> {
                 let valid = named.is_some()
                     && response.operation == self.taken[index].operation
                     && known.contains(&response.status);
-                if valid && response.status == BlkifStatus::OKAY {
+                let done = valid && response.status == BlkifStatus::OKAY;
+                if done {
                     fill(&self.taken[index]);
+                }
+                if self.respond(index, valid, &response) && done {
                     self.done.push(index);
                 }
-                self.respond(index, valid, &response);
             }
         }
     }
@@ -461,8 +460,7 @@ impl Backend<Rx> {
         let end = i32::from(response.offset) + i32::from(response.status.0.max(0));
         let named = self.named(|request| request.id == response.id);
         let valid = named.is_some() && !refused && end <= 4096;
-        self.respond(named.unwrap_or(index), valid, &response);
-        if valid {
+        if self.respond(named.unwrap_or(index), valid, &response) && valid {
             self.done.push(index);
         }
     }
