@@ -344,7 +344,11 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
             }
             self.lost += 1;
         }
-        self.fill()?;
+        let filled = self.fill();
+        if received.is_none() {
+            filled?;
+        }
+        // The next call fills again what could not be filled.
         Ok(received)
     }
 
