@@ -83,7 +83,8 @@ mod tree;
 
 #[cfg(feature = "async")]
 pub use asynch::{
-    AsyncStore, AsyncTransaction, AsyncTree, OPEN_TRANSACTIONS_MAX, WATCHES_MAX, Watch, WatchEvent,
+    AsyncStore, AsyncTransaction, AsyncTree, OPEN_TRANSACTIONS_MAX, TASKS_MAX, WATCHES_MAX, Watch,
+    WatchEvent,
 };
 pub use error::StoreError;
 pub use tree::{

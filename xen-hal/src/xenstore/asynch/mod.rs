@@ -27,13 +27,18 @@ pub use tree_trait::AsyncTree;
 
 use state::{SlotState, State, TransactionState};
 
-/// The number of tasks that can wait without being woken early.
-const TASKS_MAX: usize = 16;
+/// The number of tasks that can wait for an [`AsyncStore`] at a time, beside the one that runs
+/// [`run`](AsyncStore::run). If more wait, all of them are polled again and again.
+pub const TASKS_MAX: usize = 16;
+
+/// With a slot for the task that runs `run`.
+const WAKERS: usize = TASKS_MAX + 1;
 
 /// A connection to xenstore for the tasks of one executor.
 ///
 /// The tasks share it. The operations on the tree are those of [`AsyncTree`], and up to eight
-/// requests are in flight. One task must run [`run`](Self::run), which moves the messages.
+/// requests are in flight. One task must run [`run`](Self::run), which moves the messages. Up to
+/// [`TASKS_MAX`] others can wait at a time.
 ///
 /// ```
 /// use xen_hal::hypercall::Installed;
@@ -80,7 +85,7 @@ const TASKS_MAX: usize = 16;
 pub struct AsyncStore<'a, H: Hypercall + Copy> {
     events: RefCell<PortListener<'a, H>>,
     state: RefCell<State<'a, H>>,
-    waiting: RefCell<[Option<Waker>; TASKS_MAX]>,
+    waiting: RefCell<[Option<Waker>; WAKERS]>,
 }
 
 impl AsyncStore<'_, crate::hypercall::Installed> {
@@ -92,7 +97,9 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
     /// Listens to the events of the store's port on `vcpu`. `outbox` holds the end of a request
     /// that the ring has no room for; without it, requests of more than 1008 bytes fail.
     ///
-    /// The store's watches deliver no events: set them again.
+    /// The store's watches deliver no events: set them again. Its storage must have room for the
+    /// answers that arrive before their tasks run: [`Store::STORAGE`] has room for two of maximum
+    /// length. An answer that finds none ends its request with [`StoreError::TooLong`].
     ///
     /// # Errors
     ///
@@ -107,7 +114,7 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         let connection = store.connection;
         let (events, port) = (Events::new(connection.xen), connection.port);
         let events = PortListener::new(events, port, wakers, dispatcher, vcpu)?;
-        let (state, waiting) = (State::new(connection, outbox), [const { None }; TASKS_MAX]);
+        let (state, waiting) = (State::new(connection, outbox), [const { None }; WAKERS]);
         Ok(Self {
             events: RefCell::new(events),
             state: RefCell::new(state),
@@ -153,6 +160,8 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
             if turned != Ok(false) {
                 self.wake();
             }
+            // Another task can find that the connection is broken.
+            self.register(context.waker().clone());
             turned.map_or_else(Poll::Ready, |_| Poll::Pending)
         })
         .await
@@ -273,9 +282,16 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         context: &Context<'_>,
         step: impl FnOnce(&mut State<'a, H>) -> Poll<T>,
     ) -> Poll<T> {
-        let polled = step(&mut self.state.borrow_mut());
+        let mut state = self.state.borrow_mut();
+        let was_broken = state.connection.broken;
+        let polled = step(&mut state);
+        let broke = state.connection.broken && !was_broken;
+        drop(state);
         if polled.is_pending() {
             self.register(context.waker().clone());
+        }
+        if broke {
+            self.wake();
         }
         polled
     }
@@ -298,7 +314,7 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
     /// Wakes all tasks that wait.
     fn wake(&self) {
         // No borrow is held while an executor's code runs.
-        let waiting = mem::replace(&mut *self.waiting.borrow_mut(), [const { None }; TASKS_MAX]);
+        let waiting = mem::replace(&mut *self.waiting.borrow_mut(), [const { None }; WAKERS]);
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
