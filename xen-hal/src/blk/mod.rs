@@ -263,11 +263,9 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
     }
 }
 
-/// Returns the number of a device. The request's field can be too small for it. The backend ignores
-/// the field, because it identifies the device by its directory.
-fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u16, BlockError> {
-    let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
-    Ok(number as u16)
+/// Returns the number of a device.
+fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u32, BlockError> {
+    Ok(store.read_number((frontend.device(), "virtual-device"))?)
 }
 
 impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {

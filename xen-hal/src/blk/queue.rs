@@ -130,7 +130,8 @@ pub(super) struct Queue<'a, 't, H: Hypercall + Copy, A> {
     pub(super) table: GrantTable<'t, H, A>,
     pub(super) channel: Channel<H>,
     pub(super) peer: Domid,
-    pub(super) handle: u16,
+    /// The device's number.
+    pub(super) handle: u32,
     pub(super) ring: DeviceRing<'a, 't, Blkif>,
     pub(super) requests: [Request; ENTRIES],
     pub(super) serial: u32,
@@ -143,7 +144,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         xen: H,
         table: GrantTable<'t, H, A>,
         peer: Domid,
-        handle: u16,
+        handle: u32,
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<Self, BlockError> {
         let ring = DeviceRing::new(&table, peer, pages)?.ok_or(BlockError::NoPages)?;
@@ -197,7 +198,10 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     ) -> Result<RequestId, BlockError> {
         let id = RequestId { index: index as u32, serial: request.serial };
         let (number, count, sector) = (request.operation, request.count, request.sector);
-        let entry = BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
+        // The field can be too small. The backend ignores it, because it identifies the device by
+        // its directory.
+        let handle = self.handle as u16;
+        let entry = BlkifRequest::new(number, count, handle, id.to_wire(), sector, segments);
         self.ring.ring().push(&entry).map(|()| id).map_err(|_| BlockError::Busy)
     }
 

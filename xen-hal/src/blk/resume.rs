@@ -18,7 +18,9 @@ use crate::xenstore::{Store, Tree};
 /// A block device of a domain that is suspended.
 ///
 /// It borrows neither the grant table nor the pages, so it outlives
-/// [`Registered::suspend`](crate::suspend::Registered::suspend). Dropping it cancels all requests.
+/// [`Registered::suspend`](crate::suspend::Registered::suspend). Dropping it closes the channel, and
+/// no answer can be taken any more; the backend may still carry out the requests, and their pages
+/// stay granted until it has unmapped them.
 pub struct SuspendedBlockDevice<H: Hypercall + Copy, W = YieldWait<H>> {
     /// `None` only within `resume`.
     channel: Option<Channel<H>>,
@@ -26,7 +28,7 @@ pub struct SuspendedBlockDevice<H: Hypercall + Copy, W = YieldWait<H>> {
     /// True once the channel is not that of before the suspend.
     restored: bool,
     frontend: Frontend<'static>,
-    handle: u16,
+    handle: u32,
     requests: [Request; ENTRIES],
     serial: u32,
     broken: bool,
