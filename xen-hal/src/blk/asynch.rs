@@ -152,8 +152,8 @@ mod driver {
         u64::from(block).checked_mul((SIZE / SECTOR_SIZE) as u64).ok_or(BlockError::OutOfRange)
     }
 
-    /// `SIZE` must be a multiple of the size of the device's sectors. Otherwise, all operations
-    /// fail with [`BlockError::Misaligned`].
+    /// `SIZE` should be a multiple of the size of the device's sectors. A transfer whose range does
+    /// not consist of whole sectors fails with [`BlockError::Misaligned`].
     impl<H: Hypercall + Copy, A, W: Wait, const SIZE: usize> Driver<SIZE>
         for AsyncBlockDevice<'_, '_, H, A, W>
     {

@@ -242,8 +242,8 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     ///
     /// Registration marks an upcall as pending. On Arm, a vCPU that is down loses this upcall, and
     /// would get no other. So this clears the mark if the vCPU has no listener, for which there
-    /// could be an event. A guest without a dispatcher must look for events once on such a vCPU,
-    /// before it enables interrupts.
+    /// could be an event. Until it returns, no other vCPU may listen for `vcpu`. A guest without a
+    /// dispatcher must look for events once on such a vCPU, before it enables interrupts.
     ///
     /// # Errors
     ///

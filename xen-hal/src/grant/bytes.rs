@@ -332,8 +332,8 @@ const fn is_long(count: usize) -> bool {
 
 /// Calls `memcpy`, which every program without `std` has to link.
 ///
-/// The compiler does not learn which function it calls. For a copy that it understands, it could
-/// read the source again in place of the copy, and a hostile peer would have changed it.
+/// The pointer to the function is opaque to the compiler, so no second read of the source can
+/// replace the copy: a peer can have changed the source meanwhile.
 ///
 /// # Safety
 ///

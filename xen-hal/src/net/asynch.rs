@@ -61,8 +61,8 @@ impl Link {
 /// }
 /// ```
 ///
-/// The link is down if the backend broke the protocol, or if a [`Link`] says so. Connect a new
-/// device then.
+/// The link is down while a [`Link`] is set so, and for ever if the backend broke the protocol:
+/// connect a new device then.
 pub struct AsyncNetDevice<'a, 't, H: Hypercall + Copy, A> {
     // Dropped first: it masks the port before the device closes it.
     events: PortListener<'a, H>,

@@ -109,7 +109,8 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// The release or the architecture that has the command.
+    /// [`RequireError::Release`] with the first release that has the command;
+    /// [`RequireError::Architecture`]; [`RequireError::Hypercall`].
     pub fn require<C: Command>(&self, _: C) -> Result<Release, RequireError> {
         let running = self.release()?;
         let (command, since) = (C::NAME, C::HONOURED_SINCE);
