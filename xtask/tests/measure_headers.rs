@@ -349,7 +349,9 @@ fn a_bump_edits_in_place_and_marks_what_is_left() {
     fs::rename(folder.path().join("abi/facts"), folder.path().join("measured")).expect("moved");
     fs::create_dir(folder.path().join("abi/facts")).expect("created");
     old.iter().for_each(|(path, text)| fs::write(path, text).expect("written"));
-    let (done, said) = bump(folder.path(), arch, &["--facts", "measured", "--release", "4.5"]);
+    // From within the folder, whose path then has no name.
+    let here = ["bump", "--abi", ".", "--facts", "../measured", "--release", "4.5"];
+    let (done, said) = xtask(&folder.path().join("abi"), &[&here[..], &["--arch", arch]].concat());
     assert!(done, "{said}");
     assert_eq!(description(folder.path()), after);
 }
@@ -375,9 +377,9 @@ fn a_bump_that_fails_leaves_the_description_as_it_was() {
         assert_eq!(description(folder.path()), old, "{why}");
     }
     // What an interrupted run left beside the folder does not matter.
-    fs::create_dir(folder.path().join("abi.bump")).expect("created");
+    fs::create_dir(folder.path().join(".abi.bump")).expect("created");
     assert!(bump(folder.path(), arch, &["--headers", "later", "--release", "4.5"]).0);
-    assert!(!folder.path().join("abi.bump").exists());
+    assert!(!folder.path().join(".abi.bump").exists());
 }
 
 #[test]

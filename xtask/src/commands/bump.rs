@@ -4,6 +4,7 @@ use super::facts::{Compilers, measure_all, put_together};
 use super::{finish, workspace_root};
 use crate::document::{self, Release};
 use crate::headers::bump::{self, Proposal};
+use crate::headers::compiler::TARGETS;
 use crate::headers::facts::{Facts, Table};
 use crate::headers::store;
 use crate::headers::tree::Tree;
@@ -101,13 +102,22 @@ fn bump(arguments: &Arguments) -> Result<bool, String> {
 /// Returns the tables of the new release, from the headers or from other facts.
 fn tables(arguments: &Arguments) -> Result<Vec<Table>, String> {
     let Arguments { headers, facts, release, compilers, .. } = arguments;
-    if let Some(headers) = headers {
-        let measured = measure_all(headers, compilers)?.into_iter();
-        return Ok(measured.map(|(arch, of)| of.into_table(*release, arch)).collect());
-    }
-    let folder = facts.as_deref().unwrap_or(Path::new("."));
+    let folder = match (headers, facts) {
+        (Some(headers), _) => {
+            let measured = measure_all(headers, compilers)?.into_iter();
+            return Ok(measured.map(|(arch, of)| of.into_table(*release, arch)).collect());
+        }
+        (None, Some(folder)) => folder,
+        (None, None) => return Err("expected `--headers` or `--facts`".to_owned()),
+    };
     let facts = store::load(folder).map_err(|error| error.to_string())?.of_release(*release);
-    let tables = facts.tables();
+    let mut tables = facts.tables();
+    tables.retain(|table| compilers.wants(&table.arch));
+    for target in TARGETS.iter().filter(|target| compilers.wants(target.arch)) {
+        if !tables.iter().any(|table| table.arch == target.arch) {
+            println!("skipped: {} has no facts for {}", folder.display(), target.arch);
+        }
+    }
     if tables.is_empty() {
         return Err(format!("{}: there are no facts of Xen {release}", folder.display()));
     }
@@ -130,7 +140,10 @@ fn report(proposal: &Proposal) {
 /// Writes everything into a copy of the folder, and exchanges the two in one step. After an
 /// interruption, the folder is either unchanged or complete.
 fn write(abi: &Path, proposal: &Proposal, facts: &Facts) -> Result<(), String> {
-    let staged = abi.with_extension("bump");
+    // Its true path: `.` has no name, and an exchange would replace a link.
+    let abi = &abi.canonicalize().map_err(|error| format!("{}: {error}", abi.display()))?;
+    let name = abi.file_name().ok_or_else(|| format!("{}: expected a name", abi.display()))?;
+    let staged = abi.with_file_name(format!(".{}.bump", name.display()));
     let wrong = |error: std::io::Error| format!("{}: {error}", staged.display());
     if staged.exists() {
         fs::remove_dir_all(&staged).map_err(wrong)?;
