@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(failure) => return regen::failed(&failure),
     };
     let out = arguments.out.clone().unwrap_or_else(|| target_folder().join("reference"));
-    finish(write(&reference::generate(&abi), &out, arguments.check).map(|()| true))
+    finish(write(&reference::generate(&abi), &out, arguments.check))
 }
 
 /// Returns the pages of an earlier run that no file replaces. A folder that has other files, but no
@@ -70,7 +70,7 @@ fn stale(files: &reference::Files, out: &Path) -> Result<Vec<PathBuf>, String> {
     }
 }
 
-fn write(files: &reference::Files, out: &Path, check: bool) -> Result<(), String> {
+fn write(files: &reference::Files, out: &Path, check: bool) -> Result<bool, String> {
     for path in stale(files, out)? {
         fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -86,12 +86,17 @@ fn write(files: &reference::Files, out: &Path, check: bool) -> Result<(), String
         out.join("index.html").display()
     );
     if check {
-        let count = reference::links(files).map_err(|broken| broken.join("\n"))?;
-        println!("reference: {count} links lead somewhere");
+        match reference::links(files) {
+            Ok(count) => println!("reference: {count} links lead somewhere"),
+            Err(broken) => {
+                broken.iter().for_each(|link| eprintln!("error: {link} leads nowhere"));
+                return Ok(false);
+            }
+        }
         reference::in_browser(out)?;
         println!("reference: the search works in Chromium");
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

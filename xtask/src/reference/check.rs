@@ -1,6 +1,7 @@
 //! Checks of the pages: links without a browser, and the search in one.
 
 use super::Files;
+use crate::tools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -49,10 +50,11 @@ const SEARCHES: [(&str, &str); 3] = [
 pub fn in_browser(folder: &Path) -> Result<(), String> {
     let folder = folder.canonicalize().map_err(|why| format!("{}: {why}", folder.display()))?;
     let profile = tempfile::tempdir().map_err(|why| format!("no folder for a profile: {why}"))?;
+    let chromium = tools::CHROMIUM.find().ok_or_else(|| tools::CHROMIUM.missing())?;
     for (query, link) in SEARCHES {
         let query = query.replace(' ', "%20");
         let address = format!("file://{}/index.html#q={query}", folder.display());
-        let output = Command::new("chromium")
+        let output = Command::new(&chromium)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
             .args(["--disable-extensions", "--disable-background-networking"])
             .args(["--enable-logging=stderr", "--dump-dom"])

@@ -46,7 +46,13 @@
 
   const fromAddress = () => {
     const match = location.hash.match(/^#q=(.*)$/);
-    if (match) input.value = decodeURIComponent(match[1]);
+    if (match) {
+      try {
+        input.value = decodeURIComponent(match[1]);
+      } catch {
+        input.value = match[1];
+      }
+    }
     if (match || input.value === "") search(input.value);
   };
 
