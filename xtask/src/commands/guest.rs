@@ -157,19 +157,10 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         return session.run_image(*platform, image.clone(), &arguments.command_line);
     }
     if arguments.programs == [random::NAME] {
-        let mut all_agree = true;
-        let is_default = arguments.route.is_none() && arguments.arch.is_none();
-        for platform in &platforms[..if is_default { 1 } else { platforms.len() }] {
-            let comparison = Comparison::new(&session, *platform)?;
-            if arguments.cases {
-                all_agree &= comparison.run_cases()?;
-                continue;
-            }
-            let seed = |number: u32| arguments.seed.wrapping_add(number.into());
-            let seeds: Vec<u64> = (0..arguments.repeat).map(seed).collect();
-            all_agree &= comparison.run(&seeds, arguments.calls)?;
-        }
-        return Ok(all_agree);
+        return run_random(arguments, &session, &platforms);
+    }
+    if arguments.cases {
+        return Err(format!("`--cases` is an option of the program `{}`", random::NAME));
     }
     let programs = choose(&arguments.programs)?;
     let mut tally = Tally::default();
@@ -195,6 +186,30 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         println!("{tally}");
     }
     Ok(tally.is_good())
+}
+
+/// Compares random programs, or runs the committed cases.
+fn run_random(
+    arguments: &Arguments,
+    session: &Session,
+    platforms: &[Platform],
+) -> Result<bool, String> {
+    if arguments.dry_run {
+        return Err(format!("`{}` has no dry run", random::NAME));
+    }
+    let mut all_agree = true;
+    let is_default = arguments.route.is_none() && arguments.arch.is_none();
+    for platform in &platforms[..if is_default { 1 } else { platforms.len() }] {
+        let comparison = Comparison::new(session, *platform)?;
+        let seed = |number: u32| arguments.seed.wrapping_add(number.into());
+        all_agree &= if arguments.cases {
+            comparison.run_cases()?
+        } else {
+            let seeds: Vec<u64> = (0..arguments.repeat).map(seed).collect();
+            comparison.run(&seeds, arguments.calls)?
+        };
+    }
+    Ok(all_agree)
 }
 
 /// Returns the first platform that supports the program.
@@ -249,6 +264,9 @@ fn listing() -> String {
 fn choose(names: &[String]) -> Result<Vec<Program>, String> {
     if names.is_empty() {
         return Ok(program::proofs().collect());
+    }
+    if names.iter().any(|name| name == random::NAME) {
+        return Err(format!("`{}` runs alone, without other programs", random::NAME));
     }
     let named = |name: &String| {
         program::all().find(|program| program.name == *name).ok_or_else(|| {

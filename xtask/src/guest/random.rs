@@ -2,9 +2,7 @@
 //! digests of what they print. If they differ, runs the block of steps that differs again, compares
 //! its lines, reduces the program to the steps that show the difference, and prints it as a case.
 
-#[path = "random/case.rs"]
 mod case;
-#[path = "random/minimise.rs"]
 mod minimise;
 
 use std::path::PathBuf;
@@ -175,17 +173,21 @@ impl<'s> Comparison<'s> {
         let mut cases = Cases::read(&self.session.workspace, self.platform)?;
         if cases.list.is_empty() {
             println!("{NAME}: {} has no committed case", self.platform);
+            return Ok(true);
         }
         let words: Vec<String> = cases.list.iter().map(Case::words).collect();
         let mut all_agree = true;
         let mut hypervisor = None;
         for (cases, words) in cases.list.chunks_mut(self.batch()).zip(words.chunks(self.batch())) {
             for (case, printed) in cases.iter_mut().zip(self.boot(words)?) {
-                let agrees = case.lines == printed.lines;
-                println!("{NAME}: {} on {}: {agrees}", case.name, self.platform);
-                if !agrees {
-                    print!("{}", Case { lines: printed.lines.clone(), ..case.clone() });
-                    all_agree = false;
+                match difference(&printed.lines, &case.lines) {
+                    None => println!("{NAME}: {} on {}: as recorded", case.name, self.platform),
+                    Some(at) => {
+                        let now = line(&printed.lines, at);
+                        println!("{NAME}: {} on {}: differs", case.name, self.platform);
+                        println!("  - recorded: {}\n  + now:      {now}", line(&case.lines, at));
+                        all_agree = false;
+                    }
                 }
                 hypervisor = printed.hypervisor;
                 case.lines = printed.lines;
@@ -258,6 +260,7 @@ impl<'s> Comparison<'s> {
         if self.session.record {
             let mut cases = Cases::read(&self.session.workspace, self.platform)?;
             cases.hypervisor = printed.hypervisor;
+            cases.list.retain(|known| known.steps != case.steps);
             cases.list.push(case);
             cases.write(&self.session.workspace, self.platform)?;
         }

@@ -19,7 +19,7 @@ const MARK: &str = "| ";
 /// What begins the guest's line with the number of lines that it wrote.
 const WRITTEN: &str = "guest: lines written: ";
 /// What begins the line about the hypervisor.
-const RECORDED_ON: &str = "# Recorded on Xen ";
+pub(super) const RECORDED_ON: &str = "# Recorded on Xen ";
 
 /// A transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,13 +12,13 @@
 //! ```
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::super::platform::Platform;
+use super::super::transcript::RECORDED_ON;
 use crate::replace::replace;
 
-const HYPERVISOR: &str = "# Recorded on Xen ";
 const NAME: &str = "## ";
 const STEP: &str = "> ";
 
@@ -61,11 +61,10 @@ impl Cases {
     /// Reads the cases of a platform: none if there is no file.
     pub(super) fn read(workspace: &Path, platform: Platform) -> Result<Self, String> {
         let path = Self::path(workspace, platform);
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            text => text.map_err(|error| format!("{}: {error}", path.display()))?,
+        };
         Self::parse(&text).map_err(|line| {
             format!("{}: expected a case before its lines, found `{line}`", path.display())
         })
@@ -74,7 +73,7 @@ impl Cases {
     fn parse(text: &str) -> Result<Self, &str> {
         let mut cases = Self::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
-            if let Some(hypervisor) = line.strip_prefix(HYPERVISOR) {
+            if let Some(hypervisor) = line.strip_prefix(RECORDED_ON) {
                 cases.hypervisor = Some(hypervisor.to_owned());
             } else if let Some(name) = line.strip_prefix(NAME) {
                 cases.list.push(Case { name: name.to_owned(), ..Case::default() });
@@ -102,7 +101,7 @@ impl Cases {
 impl fmt::Display for Cases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(hypervisor) = &self.hypervisor {
-            writeln!(f, "{HYPERVISOR}{hypervisor}")?;
+            writeln!(f, "{RECORDED_ON}{hypervisor}")?;
         }
         self.list.iter().try_for_each(|case| {
             f.write_char('\n')?;
