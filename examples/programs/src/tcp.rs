@@ -38,8 +38,8 @@ pub struct Addresses {
 ///
 /// # Errors
 ///
-/// The console's and the interface's; [`Error::Idle`] if `wait` gives up; [`Error::Tcp`] if the peer
-/// refuses the connection or closes it early; [`Error::Echo`].
+/// The console's and the interface's; [`Error::Idle`] if `wait` gives up; [`Error::Tcp`] if the
+/// peer refuses the connection or closes it early; [`Error::Echo`].
 pub fn tcp_echo<H: Hypercall + Copy, A, W: Wait>(
     console: &mut Console<'_, H, W>,
     net: &mut NetDevice<'_, '_, H, A>,

@@ -18,8 +18,8 @@ use crate::xenstore::{Store, Tree};
 /// A block device of a domain that is suspended.
 ///
 /// It borrows neither the grant table nor the pages, so it outlives
-/// [`Registered::suspend`](crate::suspend::Registered::suspend). Dropping it closes the channel, and
-/// no answer can be taken any more; the backend may still carry out the requests, and their pages
+/// [`Registered::suspend`](crate::suspend::Registered::suspend). Dropping it closes the channel, so
+/// no answer can be taken any more. The backend may still carry out the requests, and their pages
 /// stay granted until it has unmapped them.
 pub struct SuspendedBlockDevice<H: Hypercall + Copy, W = YieldWait<H>> {
     /// `None` only within `resume`.

@@ -66,8 +66,8 @@ struct World<'w> {
     serve: &'w dyn Fn() -> bool,
 }
 
-/// Runs a test with a server that moves at most `most` bytes at a time, and a store whose outbox has
-/// `outbox` bytes.
+/// Runs a test with a server that moves at most `most` bytes at a time, and a store whose outbox
+/// has `outbox` bytes.
 fn with_store(most: usize, outbox: usize, test: impl FnOnce(&GuestStore<'_, '_>, &World<'_>)) {
     let (page, server) = (page(), RefCell::new(server()));
     let connection = RefCell::new(StoreConnection::new(page, GUEST));

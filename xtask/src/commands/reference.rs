@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Returns the pages of an earlier run that no file replaces. A folder that has other files, but no
-/// page of an earlier run, is an error, so nothing of somebody else's is replaced.
+/// page of an earlier run, is an error, so no foreign file is replaced.
 fn stale(files: &reference::Files, out: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", out.display());
     let (mut stale, mut other, mut own) = (Vec::new(), None, false);

@@ -28,7 +28,7 @@ pub use tree_trait::AsyncTree;
 use state::{SlotState, State, TransactionState};
 
 /// The number of tasks that can wait for an [`AsyncStore`] at a time, beside the one that runs
-/// [`run`](AsyncStore::run). If more wait, all of them are polled again and again.
+/// [`run`](AsyncStore::run). If more wait, the executor polls all of them without a pause.
 pub const TASKS_MAX: usize = 16;
 
 /// With a slot for the task that runs `run`.
