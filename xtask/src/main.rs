@@ -107,16 +107,13 @@ fn main() -> ExitCode {
 /// Builds this program with the feature `tools`, which has all commands, and runs it.
 #[cfg(not(feature = "tools"))]
 fn with_tools() -> ExitCode {
+    use std::os::unix::process::CommandExt;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
     command.args(["run", "--package", "xtask", "--manifest-path"]);
     command.arg(commands::workspace_root().join("Cargo.toml"));
-    let status = command.arg("--").args(std::env::args_os().skip(1)).status();
-    match status.map(|status| status.code().and_then(|code| u8::try_from(code).ok())) {
-        Ok(code) => code.map_or(ExitCode::FAILURE, ExitCode::from),
-        Err(error) => {
-            xtask::print::err(format_args!("error: cannot run cargo: {error}\n"));
-            ExitCode::FAILURE
-        }
-    }
+    // Replaces this process, so that a signal to it reaches the command.
+    let error = command.arg("--").args(std::env::args_os().skip(1)).exec();
+    xtask::print::err(format_args!("error: cannot run cargo: {error}\n"));
+    ExitCode::FAILURE
 }

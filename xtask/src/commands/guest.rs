@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use crate::bench::usage;
 use crate::diagnostic::nearest;
 use crate::guest::build;
 use crate::guest::emulator::Options;
@@ -72,6 +74,12 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..),
     )]
     repeat: u32,
+    /// The number of platforms that boot at the same time; with several, each platform's lines are
+    /// printed when it finishes. The default is the number of processors, but at most 2: guests
+    /// measure time, and an emulator keeps up to two processors busy. --interactive and --dry-run
+    /// take one platform at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: Option<u32>,
     /// Record the output as the new expected transcripts.
     #[arg(long, conflicts_with = "repeat")]
     record: bool,
@@ -120,6 +128,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn boot(arguments: &Arguments) -> Result<bool, String> {
+    let began = Instant::now();
     let platforms = platform::choose(
         arguments.arch.as_deref(),
         arguments.route.as_deref(),
@@ -142,6 +151,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         verbose: arguments.verbose,
         dry_run: arguments.dry_run,
         quiet: arguments.all || arguments.programs == [random::NAME],
+        jobs: jobs(arguments),
     };
     std::fs::create_dir_all(&session.files)
         .map_err(|error| format!("{}: {error}", session.files.display()))?;
@@ -183,7 +193,12 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         for score in tally.scores().iter().filter(|score| !score.is_good()) {
             println!("{} on {}: FAILED, {}", score.name, score.platform, score.verdict);
         }
-        println!("{tally}");
+        let cpu = usage::children();
+        println!(
+            "{tally}, in {:.1} s and {:.1} CPU s with builds",
+            began.elapsed().as_secs_f64(),
+            cpu.as_secs_f64()
+        );
     }
     Ok(tally.is_good())
 }
@@ -210,6 +225,15 @@ fn run_random(
         };
     }
     Ok(all_agree)
+}
+
+/// Returns the number of platforms that boot at the same time.
+fn jobs(arguments: &Arguments) -> usize {
+    if arguments.interactive || arguments.dry_run {
+        return 1;
+    }
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.jobs.map_or_else(|| processors().min(2), |jobs| jobs as usize)
 }
 
 /// Returns the first platform that supports the program.
@@ -281,7 +305,7 @@ fn choose(names: &[String]) -> Result<Vec<Program>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, choose, expect_place, listing};
+    use super::{Arguments, choose, expect_place, jobs, listing};
     use crate::guest::platform;
     use clap::{Args, FromArgMatches};
 
@@ -292,8 +316,13 @@ mod tests {
 
     #[test]
     fn what_would_boot_nothing_is_refused() {
-        for line in ["hello --repeat 0", "hello --timeout 0", "hello --vcpus 0", "random --calls 0"]
-        {
+        for line in [
+            "hello --repeat 0",
+            "hello --timeout 0",
+            "hello --vcpus 0",
+            "hello --jobs 0",
+            "random --calls 0",
+        ] {
             assert!(parse(line).unwrap_err().to_string().contains("invalid value '0'"), "{line}");
         }
         for (line, expected) in [
@@ -314,6 +343,18 @@ mod tests {
             let why = expect_place(&program, &chosen.unwrap(), &line).err().unwrap_or_default();
             let name = if expected.is_empty() { "" } else { program.name };
             assert_eq!(why, format!("`{name}` {expected}").replace("`` ", ""));
+        }
+    }
+
+    #[test]
+    fn a_person_types_into_one_guest_at_a_time() {
+        for (line, expected) in [
+            ("hello --jobs 3", 3..=3),
+            ("hello", 1..=2),
+            ("hello --jobs 3 --interactive", 1..=1),
+            ("hello --jobs 3 --dry-run", 1..=1),
+        ] {
+            assert!(expected.contains(&jobs(&parse(line).unwrap())), "{line}");
         }
     }
 

@@ -1,6 +1,7 @@
-//! Running the emulator: everything that reaches the console is handed on line by line.
+//! Running the emulator: each line of the console is passed on as it comes.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -8,21 +9,24 @@ use std::time::{Duration, Instant};
 
 use super::emulator::Emulation;
 use super::verdict::End;
+use crate::tools::find_program;
 
 /// How long the emulator may take to end after the console said that nothing more will come.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How a run ended, and what the emulator complained of.
+/// How a run of the emulator ended.
 #[derive(Debug)]
 pub struct Ended {
     /// How.
     pub end: End,
     /// The emulator's error stream.
     pub complaints: String,
+    /// The emulator's processor time, user and system.
+    pub cpu: Duration,
 }
 
-/// Runs a boot, and gives every line of the console to `line`, which returns whether to go on. The
-/// console gets what is typed from `input`.
+/// Runs a boot, and passes each line of the console to `line`, which returns false if nothing more
+/// will come. `input` is the console's input.
 ///
 /// # Errors
 ///
@@ -33,7 +37,7 @@ pub fn boot(
     input: Stdio,
     line: impl FnMut(&str) -> bool,
 ) -> io::Result<Ended> {
-    let mut emulator = Command::new(&emulation.program)
+    let mut emulator = until_parent_ends(&emulation.program)
         .current_dir(&emulation.folder)
         .args(&emulation.arguments)
         .stdin(input)
@@ -41,15 +45,26 @@ pub fn boot(
         .stderr(Stdio::piped())
         .spawn()?;
     let complaints = emulator.stderr.take().map(|stream| thread::spawn(move || read_all(stream)));
+    let mut cpu = Duration::ZERO;
     let end = match emulator.stdout.take() {
-        Some(console) => watch(&mut emulator, console, limit, line),
+        Some(console) => watch(&mut emulator, console, limit, &mut cpu, line),
         None => Err(io::Error::other("the emulator has no console")),
     };
-    // Whatever happened above, nothing is left running.
+    cpu = cpu.max(cpu_time(emulator.id()));
+    // Nothing is left running, whatever happened above.
     let _ = emulator.kill();
     let _ = emulator.wait();
     let complaints = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    Ok(Ended { end: end?, complaints })
+    Ok(Ended { end: end?, complaints, cpu })
+}
+
+/// Returns the command for a program that Linux kills if the calling thread ends, so that a killed
+/// xtask leaves no emulator behind. Without setpriv, of Debian's package util-linux, it may.
+fn until_parent_ends(program: &Path) -> Command {
+    let Some(setpriv) = find_program("setpriv") else { return Command::new(program) };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 /// Hands on the console's lines until the emulator ends, its time is up, or there is nothing more
@@ -58,6 +73,7 @@ fn watch(
     emulator: &mut Child,
     console: ChildStdout,
     limit: Duration,
+    cpu: &mut Duration,
     mut line: impl FnMut(&str) -> bool,
 ) -> io::Result<End> {
     let lines = lines_of(console);
@@ -76,14 +92,23 @@ fn watch(
                 }
             }
             Err(RecvTimeoutError::Timeout) => return Ok(at_deadline),
-            Err(RecvTimeoutError::Disconnected) => return wait(emulator, deadline, at_deadline),
+            Err(RecvTimeoutError::Disconnected) => {
+                return wait(emulator, deadline, at_deadline, cpu);
+            }
         }
     }
 }
 
 /// Waits for the emulator, whose console is closed, to end.
-fn wait(emulator: &mut Child, deadline: Instant, at_deadline: End) -> io::Result<End> {
+fn wait(
+    emulator: &mut Child,
+    deadline: Instant,
+    at_deadline: End,
+    cpu: &mut Duration,
+) -> io::Result<End> {
     loop {
+        // Linux forgets it when the status has been read.
+        *cpu = cpu_time(emulator.id());
         if let Some(status) = emulator.try_wait()? {
             return Ok(status.code().map_or(End::Killed, End::Exited));
         }
@@ -94,7 +119,18 @@ fn wait(emulator: &mut Child, deadline: Instant, at_deadline: End) -> io::Result
     }
 }
 
-/// Returns the stream's lines, as they come. The sender goes when the stream ends.
+/// Returns the processor time of a child that was not waited for, or zero if Linux does not say.
+fn cpu_time(process: u32) -> Duration {
+    /// Linux counts in these parts of a second, on each architecture.
+    const HZ: u64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name in parentheses may contain spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+    Duration::from_millis(ticks * 1000 / HZ)
+}
+
+/// Returns the stream's lines, as they come. The channel closes when the stream ends.
 fn lines_of(console: ChildStdout) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

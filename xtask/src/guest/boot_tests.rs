@@ -1,8 +1,9 @@
-use super::boot;
+use super::{boot, cpu_time, until_parent_ends};
 use crate::guest::emulator::Emulation;
 use crate::guest::verdict::End;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -54,4 +55,27 @@ fn after_the_last_word_the_wait_is_short() {
     let (lines, end, _) =
         run("echo goodbye; exec sleep 60", Duration::from_secs(50), |line| line != "goodbye");
     assert_eq!((lines, end), (vec!["goodbye".to_owned()], End::Stopped));
+}
+
+#[test]
+fn the_emulator_ends_with_the_thread_that_started_it() {
+    let start = || until_parent_ends(Path::new("sleep")).arg("60").spawn().unwrap();
+    let mut emulator = std::thread::spawn(start).join().unwrap();
+    assert_eq!(emulator.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn the_processor_time_of_a_child_is_read() {
+    let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+    let mut child = std::process::Command::new("sh").args(["-c", busy]).spawn().unwrap();
+    // A child that has ended keeps it until it is waited for.
+    let mut polls = 0;
+    while cpu_time(child.id()) < Duration::from_millis(50) && polls < 4000 {
+        std::thread::sleep(Duration::from_millis(5));
+        polls += 1;
+    }
+    assert!(polls < 4000, "expected 50 ms of processor time, found {:?}", cpu_time(child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(cpu_time(child.id()), Duration::ZERO);
 }

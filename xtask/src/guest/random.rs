@@ -13,6 +13,7 @@ use self::minimise::minimise;
 use super::build;
 use super::domu::Guest;
 use super::emulator;
+use super::jobs::Output;
 use super::packages::output;
 use super::platform::{Platform, Route};
 use super::session::Session;
@@ -301,7 +302,8 @@ impl<'s> Comparison<'s> {
         let Session { options, files, .. } = self.session;
         let emulation = emulator::prepare(self.platform, &guests, options, files, &folder)?;
         let mut all = Vec::new();
-        for run in self.session.watch(self.platform, &emulation, &names)? {
+        let out = &mut Output::Stream;
+        for run in self.session.watch(self.platform, &emulation, &names, out)?.0 {
             let lines: Vec<_> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
             let mut printed = Transcript::hear(&lines);
             if printed.is_cut() {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::boot;
@@ -14,9 +14,10 @@ use super::build::{self, Profile, Toolchain};
 use super::console::Line;
 use super::domu::{self, Guest};
 use super::emulator::{self, Emulation, Options};
+use super::jobs::{self, Output};
 use super::platform::{Arch, Platform, Route};
 use super::program::{self, Expected, Program};
-use super::tally::{Ending, Tally};
+use super::tally::{Cost, Ending, Tally};
 use super::transcript::{self, Transcript};
 use super::verdict::{self, End, Verdict};
 
@@ -48,10 +49,19 @@ pub struct Session {
     pub dry_run: bool,
     /// Show nothing of a guest that ends as it should.
     pub quiet: bool,
+    /// How many platforms boot at the same time.
+    pub jobs: usize,
 }
 
 /// A line of the console and when it came.
 type Timed = (Duration, String, Line);
+
+/// The runs of a round on a platform.
+struct PlatformRuns {
+    /// The name of each program and how it ended.
+    endings: Vec<(&'static str, Ending)>,
+    cost: Cost,
+}
 
 /// What a program's run left.
 pub(super) struct Run {
@@ -74,25 +84,56 @@ impl Session {
         repeat: u32,
         tally: &mut Tally,
     ) -> Result<(), String> {
-        let mut binaries = Binaries::new(self);
+        let binaries = Mutex::new(Binaries::new(self));
+        let jobs = self.jobs.min(platforms.len());
         for round in 1..=repeat {
             if repeat > 1 {
                 println!("Round {round} of {repeat}:");
             }
-            for platform in platforms {
-                let here: Vec<Program> = programs
-                    .iter()
-                    .filter(|program| program.place.includes(*platform))
-                    .copied()
-                    .collect();
-                println!("{platform}: {}", platform.route.about());
-                let group = if platform.route == Route::Domu { here.len().max(1) } else { 1 };
-                for programs in here.chunks(group) {
-                    self.boot(*platform, programs, round, &mut binaries, tally)?;
+            let all = jobs::run(platforms, jobs, |platform| {
+                if jobs <= 1 {
+                    let out = &mut Output::Stream;
+                    return self.run_platform(platform, programs, round, &binaries, out);
                 }
+                eprintln!("{platform}: started");
+                let mut out = Output::Block(Vec::new());
+                let runs = self.run_platform(platform, programs, round, &binaries, &mut out);
+                out.print();
+                runs
+            })?;
+            for (platform, runs) in platforms.iter().zip(all) {
+                for (name, ending) in runs.endings {
+                    tally.add(name, *platform, ending);
+                }
+                tally.add_cost(*platform, runs.cost);
             }
         }
         Ok(())
+    }
+
+    /// Runs all programs that the platform has a place for.
+    fn run_platform(
+        &self,
+        platform: Platform,
+        programs: &[Program],
+        round: u32,
+        binaries: &Mutex<Binaries<'_>>,
+        out: &mut Output,
+    ) -> Result<PlatformRuns, String> {
+        let began = Instant::now();
+        let fits = |program: &&Program| program.place.includes(platform);
+        let here: Vec<Program> = programs.iter().filter(fits).copied().collect();
+        out.line(format_args!("{platform}: {}", platform.route.about()));
+        let group = if platform.route == Route::Domu { here.len().max(1) } else { 1 };
+        let mut all = PlatformRuns { endings: Vec::new(), cost: Cost::default() };
+        for programs in here.chunks(group) {
+            self.boot(platform, programs, round, binaries, &mut all, out)?;
+        }
+        all.cost.wall = began.elapsed();
+        if !self.dry_run {
+            out.line(format_args!("{platform}: {}", all.cost));
+        }
+        Ok(all)
     }
 
     /// Downloads the packages that a platform needs. A dry run only names them, and returns false
@@ -110,15 +151,18 @@ impl Session {
         Ok(!self.dry_run || missing.is_empty())
     }
 
-    /// Boots one or several programs together.
+    /// Boots one or several programs together, and adds how each ended to `all`.
     fn boot(
         &self,
         platform: Platform,
         programs: &[Program],
         round: u32,
-        binaries: &mut Binaries<'_>,
-        tally: &mut Tally,
+        binaries: &Mutex<Binaries<'_>>,
+        all: &mut PlatformRuns,
+        out: &mut Output,
     ) -> Result<(), String> {
+        // Platforms share guests, packages and dom0's files: one thread at a time makes them.
+        let mut binaries = jobs::lock(binaries);
         if !self.download(platform)? {
             return Ok(());
         }
@@ -136,24 +180,26 @@ impl Session {
             self.files.join(platform.to_string()).join("all")
         };
         let emulation = emulator::prepare(platform, &guests, &self.options, &self.files, &folder)?;
+        drop(binaries);
         if self.dry_run {
-            println!("{emulation}");
+            out.line(emulation);
             return Ok(());
         }
         let names: Vec<&str> = programs.iter().map(|program| program.name).collect();
-        let runs = self.watch(platform, &emulation, &names)?;
+        let (runs, cpu) = self.watch(platform, &emulation, &names, out)?;
         for (program, run) in programs.iter().zip(runs) {
             let log = folder.join(format!("{}-{round}.log", program.name));
-            let ending = self.judge(platform, program, &run, &log)?;
-            println!(
+            let ending = self.judge(platform, program, &run, &log, out)?;
+            out.line(format_args!(
                 "{}: {}, {} ({:.1} s)",
                 program.name,
                 if ending.good { "ok" } else { "FAILED" },
                 ending.verdict,
                 ending.took.as_secs_f64()
-            );
-            tally.add(program.name, platform, ending);
+            ));
+            all.endings.push((program.name, ending));
         }
+        all.cost.cpu += cpu;
         Ok(())
     }
 
@@ -180,19 +226,22 @@ impl Session {
         if self.dry_run {
             return Ok(true);
         }
-        let run = self.watch(platform, &emulation, &["image"])?.remove(0);
+        let (mut runs, _) = self.watch(platform, &emulation, &["image"], &mut Output::Stream)?;
+        let run = runs.remove(0);
         let verdict = run.verdict_by(verdict::judge_image);
         println!("image: {verdict} ({:.1} s)", run.took.as_secs_f64());
         Ok(matches!(verdict, Verdict::Success | Verdict::Hang { .. }))
     }
 
-    /// Runs the emulator, and divides what it printed among the programs.
+    /// Runs the emulator, and divides what it printed among the programs. Also returns the
+    /// emulator's processor time.
     pub(super) fn watch(
         &self,
         platform: Platform,
         emulation: &Emulation,
         names: &[&str],
-    ) -> Result<Vec<Run>, String> {
+        out: &mut Output,
+    ) -> Result<(Vec<Run>, Duration), String> {
         let several = platform.route == Route::Domu;
         let seconds = self.timeout * names.len() as u64 + if several { LINUX_SECONDS } else { 0 };
         let began = Instant::now();
@@ -200,7 +249,7 @@ impl Session {
         let input = if self.options.interactive { Stdio::inherit() } else { Stdio::null() };
         let ended = boot::boot(emulation, Duration::from_secs(seconds), input, |raw| {
             let line = Line::parse(raw);
-            show(raw, &line, self);
+            show(raw, &line, self, out);
             let go_on = !verdict::is_last_word(&line);
             lines.push((began.elapsed(), raw.to_owned(), line));
             go_on
@@ -208,7 +257,8 @@ impl Session {
         let ended = ended.map_err(|error| format!("{}: {error}", emulation.program.display()))?;
         let took = began.elapsed();
         if several {
-            return Ok(names.iter().map(|name| section(name, &lines, &ended.end)).collect());
+            let runs = names.iter().map(|name| section(name, &lines, &ended.end)).collect();
+            return Ok((runs, ended.cpu));
         }
         let mut output = ended.complaints;
         let mut end = ended.end;
@@ -217,7 +267,7 @@ impl Session {
             end = verdict::bochs_end(end, &format!("{}\n{output}", printed.join("\n")));
             output.clear();
         }
-        Ok(vec![Run { end: Some(end), lines, took, output }])
+        Ok((vec![Run { end: Some(end), lines, took, output }], ended.cpu))
     }
 
     /// Holds a run against what was expected, and keeps and shows what explains a difference.
@@ -227,6 +277,7 @@ impl Session {
         program: &Program,
         run: &Run,
         log: &PathBuf,
+        out: &mut Output,
     ) -> Result<Ending, String> {
         let mut verdict = run.verdict();
         if verdict == Verdict::Success {
@@ -234,28 +285,34 @@ impl Session {
             verdict = verdict::judge_lines(&lines, program.prints);
         }
         if verdict == Verdict::Success && program.has_transcript() {
-            verdict = self.compare(platform, program, run)?;
+            verdict = self.compare(platform, program, run, out)?;
         }
         let good = program.expected.matches(&verdict);
         let explain = |error| format!("{}: {error}", log.display());
         let console: Vec<&str> = run.lines.iter().map(|(_, raw, _)| raw.as_str()).collect();
         if self.keep_logs || (!good || program.expected != Expected::Success) {
             fs::write(log, console.join("\n")).map_err(explain)?;
-            println!("  the console is in {}", log.display());
+            out.line(format_args!("  the console is in {}", log.display()));
         } else if log.exists() {
             fs::remove_file(log).map_err(explain)?;
         }
         if !good && !matches!(verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
-            eprintln!("The last lines of the console:");
+            out.error_line("The last lines of the console:");
             for line in &console[console.len().saturating_sub(LAST_LINES)..] {
-                eprintln!("  {line}");
+                out.error_line(format_args!("  {line}"));
             }
         }
         Ok(Ending { good, verdict: verdict.to_string(), took: run.took })
     }
 
     /// Compares a transcript with what was recorded, or records it.
-    fn compare(&self, platform: Platform, program: &Program, run: &Run) -> Result<Verdict, String> {
+    fn compare(
+        &self,
+        platform: Platform,
+        program: &Program,
+        run: &Run,
+        out: &mut Output,
+    ) -> Result<Verdict, String> {
         let path = transcript::path(&self.workspace, platform, program.name);
         let explain = |error| format!("{}: {error}", path.display());
         let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
@@ -266,11 +323,11 @@ impl Session {
         let recorded = Transcript::read(&path).map_err(explain)?;
         let verdict = heard.judge(recorded.as_ref());
         if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {
-            println!(
+            out.line(format_args!(
                 "  recorded on Xen {}, and now:",
                 recorded.hypervisor.as_deref().unwrap_or("of an unknown version")
-            );
-            heard.diff(recorded).lines().for_each(|line| println!("  {line}"));
+            ));
+            heard.diff(recorded).lines().for_each(|line| out.line(format_args!("  {line}")));
         }
         if self.record {
             heard.write(&path).map_err(explain)?;
@@ -313,17 +370,15 @@ fn section(name: &str, lines: &[Timed], end: &End) -> Run {
 }
 
 /// Shows a line of the console as it comes.
-fn show(raw: &str, line: &Line, session: &Session) {
+fn show(raw: &str, line: &Line, session: &Session, out: &mut Output) {
     let Session { verbose, quiet, options: Options { interactive, .. }, .. } = *session;
-    let mut out = std::io::stdout().lock();
-    // If the output is closed, the run goes on to its verdict.
-    let _ = match line {
-        Line::Guest(_, text) if !quiet => writeln!(out, "  {text}"),
+    match line {
+        Line::Guest(_, text) if !quiet => out.line(format_args!("  {text}")),
         // What dom0 writes on Xen's console has no prefix.
-        Line::Other(text) if interactive => writeln!(out, "  {text}"),
-        _ if verbose => writeln!(out, "  {raw}"),
-        _ => Ok(()),
-    };
+        Line::Other(text) if interactive => out.line(format_args!("  {text}")),
+        _ if verbose => out.line(format_args!("  {raw}")),
+        _ => {}
+    }
 }
 
 /// The guest programs that were built, each once.

@@ -34,11 +34,27 @@ pub struct Score {
     pub verdict: String,
 }
 
+/// What the runs on a platform took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The time from the first boot's preparation to the last boot's end.
+    pub wall: Duration,
+    /// The emulators' processor time, user and system.
+    pub cpu: Duration,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wall, cpu } = self;
+        write!(out, "{:.1} s, the emulators {:.1} CPU s", wall.as_secs_f64(), cpu.as_secs_f64())
+    }
+}
+
 /// The scores, in the order in which the programs were first run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     scores: Vec<Score>,
-    took: Duration,
+    costs: Vec<(Platform, Cost)>,
 }
 
 impl Score {
@@ -70,7 +86,6 @@ impl Score {
 impl Tally {
     /// Counts a run.
     pub fn add(&mut self, name: &str, platform: Platform, ending: Ending) {
-        self.took += ending.took;
         let same = |score: &&mut Score| score.name == name && score.platform == platform;
         match self.scores.iter_mut().find(same) {
             Some(score) => score.add(ending),
@@ -85,6 +100,17 @@ impl Tally {
                     verdict,
                 });
             }
+        }
+    }
+
+    /// Adds what a platform's runs took.
+    pub fn add_cost(&mut self, platform: Platform, cost: Cost) {
+        match self.costs.iter_mut().find(|(known, _)| *known == platform) {
+            Some((_, sum)) => {
+                sum.wall += cost.wall;
+                sum.cpu += cost.cpu;
+            }
+            None => self.costs.push((platform, cost)),
         }
     }
 
@@ -131,6 +157,18 @@ impl Tally {
             });
             table += &row(name, cells);
         }
+        type Part = fn(&Cost) -> Duration;
+        let parts: [(&str, Part); 2] =
+            [("**all**", |cost| cost.wall), ("**CPU time**", |cost| cost.cpu)];
+        for (name, part) in parts {
+            let cells = platforms.iter().map(|platform| {
+                let cost = self.costs.iter().find(|(known, _)| known == platform);
+                cost.map_or_else(String::new, |(_, cost)| {
+                    format!("{:.0} s", part(cost).as_secs_f64())
+                })
+            });
+            table += &row(name, cells);
+        }
         table
     }
 }
@@ -141,21 +179,16 @@ fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 impl fmt::Display for Tally {
-    /// Returns all runs in a line.
+    /// Writes the number of runs, and of those that ended as they should.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
-        write!(
-            out,
-            "{good} of {} runs as expected, in {:.1} s",
-            self.runs(),
-            self.took.as_secs_f64()
-        )
+        write!(out, "{good} of {} runs as expected", self.runs())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Tally};
+    use super::{Cost, Ending, Tally};
     use crate::guest::platform::PLATFORMS;
     use std::time::Duration;
 
@@ -177,12 +210,16 @@ mod tests {
         assert_eq!((sched.runs, sched.good, sched.verdict.as_str()), (3, 2, "hang"));
         assert_eq!((other.runs, other.platform), (1, second));
         assert!(timer.is_good() && !sched.is_good() && !tally.is_good());
-        assert_eq!(tally.to_string(), "6 of 7 runs as expected, in 24.0 s");
+        assert_eq!(tally.to_string(), "6 of 7 runs as expected");
+        for seconds in [20, 21] {
+            let [wall, cpu] = [seconds, seconds + 5].map(Duration::from_secs);
+            tally.add_cost(first, Cost { wall, cpu });
+        }
         assert_eq!(
             tally.matrix(),
             format!(
                 "|  | {first} | {second} |\n| --- | --- | --- |\n| timer | 3.0 s | 9.0 s |\n\
-                 | sched | FAILED 1/3 |  |\n"
+                 | sched | FAILED 1/3 |  |\n| **all** | 41 s |  |\n| **CPU time** | 51 s |  |\n"
             )
         );
     }
