@@ -265,7 +265,7 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
 
 /// Returns the number of a device.
 fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u32, BlockError> {
-    Ok(store.read_number((frontend.device(), "virtual-device"))?)
+    Ok(frontend.number(store, "virtual-device")?)
 }
 
 impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
@@ -409,8 +409,9 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.notify().map(|()| id)
     }
 
-    /// If the backend has answered a request, ends it, and copies the data of a read to `data`, at
-    /// most `data.len()` bytes. Otherwise returns `None`. Does not wait.
+    /// If the backend has answered a request, ends it, and copies the data of a read to `data`: the
+    /// number of bytes that the request reads, or `data.len()` if that is less. Otherwise returns
+    /// `None`. Does not wait.
     ///
     /// # Errors
     ///

@@ -306,9 +306,10 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     /// Copies the data once, because the backend may still write to the pages.
     fn copy_out(&mut self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
         if request.operation == BlkifOperation::READ {
-            for (part, index) in data.chunks_mut(PAGE_SIZE).zip(request.pages()) {
+            for (part, (index, length)) in data.chunks_mut(PAGE_SIZE).zip(request.parts()) {
                 let page = self.ring.pages()[index].bytes().ok_or(BlockError::Broken)?;
-                page.copy_to(0, part)?;
+                let length = length.min(part.len());
+                page.copy_to(0, &mut part[..length])?;
             }
         }
         Ok(())

@@ -409,7 +409,8 @@ fn read_mac<H: Hypercall + Copy, V: Wait>(
     let mut parts = text.split(':');
     let mut mac = [0; 6];
     for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2).ok_or(MALFORMED)?;
+        let is_byte = |part: &&str| part.len() == 2 && !part.starts_with('+');
+        let part = parts.next().filter(is_byte).ok_or(MALFORMED)?;
         *byte = u8::from_str_radix(part, 16).map_err(|_| MALFORMED)?;
     }
     if parts.next().is_some() { Err(MALFORMED) } else { Ok(mac) }

@@ -141,7 +141,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     pub(crate) fn free_page<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<usize> {
         let (count, cursor) = (self.pages.len(), self.cursor);
         let mut turns = (0..count).map(|step| (cursor + step) % count);
-        let index = turns.find(|index| self.pages[*index].is_free(table))?;
+        let index = turns.find(|index| self.pages[*index].is_clean(table))?;
         self.cursor = index + 1;
         Some(index)
     }

@@ -86,6 +86,19 @@ impl<'t> DevicePage<'t> {
         matches!(self.0, State::Owned(_))
     }
 
+    /// Returns whether the page is free, as [`is_free`](Self::is_free) does. Clears a page that it
+    /// recovers: another backend may have had the page before.
+    pub(crate) fn is_clean<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
+        if matches!(self.0, State::Owned(_)) {
+            return true;
+        }
+        let is_free = self.is_free(table);
+        if is_free {
+            self.clear();
+        }
+        is_free
+    }
+
     /// Clears the page if it is free, so the backend does not see its former content.
     pub(crate) fn clear(&self) {
         if let State::Owned(page) = &self.0 {

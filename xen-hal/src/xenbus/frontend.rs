@@ -131,7 +131,10 @@ impl<'p> Frontend<'p> {
             Err(error) => return Err(error.into()),
         }
         if state != XenbusState::INITIALISING && state != XenbusState::CLOSED {
-            frontend.switch(store, XenbusState::CLOSED)?;
+            if let Err(error) = frontend.switch(store, XenbusState::CLOSED) {
+                let _ = frontend.unwatch(store);
+                return Err(error);
+            }
         }
         Ok(frontend)
     }
@@ -271,6 +274,20 @@ impl<'p> Frontend<'p> {
         self.switch(store, XenbusState::INITIALISING)
     }
 
+    /// Reads a number from the frontend's directory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`backend_number`](Self::backend_number).
+    #[cfg(feature = "blk")]
+    pub(crate) fn number<N: FromStr>(
+        &self,
+        store: &mut impl Tree,
+        key: &'static str,
+    ) -> Result<N, XenbusError> {
+        number(store, (self.device, key), key)
+    }
+
     /// Reads a number from the backend's directory.
     ///
     /// # Errors
@@ -303,7 +320,8 @@ impl<'p> Frontend<'p> {
     }
 
     /// Closes the device, for a driver that no longer uses its rings: switches to CLOSED, waits
-    /// until the backend has unmapped the rings and closed, and stops watching it.
+    /// until the backend has unmapped the rings and closed, and stops watching it. Stops watching it
+    /// on an error as well.
     ///
     /// # Errors
     ///
@@ -313,11 +331,11 @@ impl<'p> Frontend<'p> {
         &mut self,
         store: &mut Store<'_, H, W>,
     ) -> Result<(), XenbusError> {
-        self.switch(store, XenbusState::CLOSED)?;
-        let step = self.next_step(store);
-        self.unwatch(store)?;
+        let switched = self.switch(store, XenbusState::CLOSED);
+        let step = switched.and_then(|()| self.next_step(store));
+        let unwatched = self.unwatch(store);
         match step? {
-            Step::Closed | Step::Gone => Ok(()),
+            Step::Closed | Step::Gone => unwatched,
             _ => Err(XenbusError::BackendGone),
         }
     }

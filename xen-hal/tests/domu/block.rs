@@ -8,6 +8,7 @@ use xen_hal::blk::{BlockDevice, BlockError, BlockInfo, SECTOR_SIZE};
 use xen_hal::grant::Access;
 use xen_hal::ring::{DevicePage, FrontRing, Protocol, YieldWait};
 use xen_hal::xenbus::{Frontend, Step, XenbusError};
+use xen_hal::xenstore::Tree;
 use xen_pac::blkif::{BlkifOperation, BlkifRequest, BlkifRequestSegment, BlkifResponse};
 use xen_pac::xenstore::XenbusState;
 use xen_sim::backend::{BackendFault, Disk};
@@ -68,13 +69,15 @@ fn what_is_written_is_on_the_disk_and_read_back() {
                 let (first, length) = disk.submit_read(3, 1024)?;
                 let (second, _) = disk.submit_read(4, 512).unwrap_or((first, 0));
                 let mut attempts = 0;
-                let mut sector = vec![0; length];
+                // A buffer that is longer than the request's data.
+                let mut sector = vec![0xee; length + SECTOR_SIZE];
                 while disk.answer(first, &mut sector)?.is_none() {
                     Xen::new(Hypervisor).sched().yield_now()?;
                     attempts += 1;
                     assert!(attempts < 4000);
                 }
-                assert_eq!(sector, written[..length]);
+                assert_eq!(sector[..length], written[..length]);
+                assert_eq!(sector[length..], [0xee; SECTOR_SIZE]);
                 assert_eq!(disk.answer(first, &mut sector), Err(BlockError::NotInFlight));
                 disk.cancel(second);
                 assert_eq!(disk.answer(second, &mut sector), Err(BlockError::NotInFlight));
@@ -199,6 +202,21 @@ fn keys_of_the_backend_are_checked() {
             assert_eq!(disk.read(8, &mut [0; 512]), expected[0]);
             assert_eq!(disk.read(1 << 52, &mut [0; 4096]), expected[1]);
             Ok(disk.close(&mut world.store)?)
+        })
+        .unwrap();
+    }
+    for (number, error) in [
+        (None, XenbusError::Missing("virtual-device")),
+        (Some("x"), XenbusError::Malformed("virtual-device")),
+    ] {
+        run(1, FaultRates::none(), Disk::new(64), 4, move |world| {
+            match number {
+                Some(number) => world.store.write((DEVICE, "virtual-device"), number)?,
+                None => world.store.rm((DEVICE, "virtual-device"))?,
+            }
+            let disk = connect(&mut world.store, world.table, &mut world.pages);
+            assert_eq!(disk.err(), Some(error.into()));
+            Ok(())
         })
         .unwrap();
     }

@@ -7,6 +7,7 @@ use xen_hal::grant::Access;
 use xen_hal::net::{FRAME_MAX, NetDevice, NetError};
 use xen_hal::ring::{DevicePage, FrontRing, Protocol};
 use xen_hal::xenbus::{Frontend, Step, XenbusError};
+use xen_hal::xenstore::Tree;
 use xen_pac::netif::{NetifRxRequest, NetifRxResponse, NetifTxRequest, NetifTxResponse};
 use xen_pac::xenstore::XenbusState;
 use xen_sim::backend::{BackendFault, Network};
@@ -190,6 +191,28 @@ fn keys_are_checked() {
             let net = connect(&mut world.store, world.table, &mut world.pages);
             assert_eq!(net.as_ref().err().copied(), error, "{key} = {value}");
             Ok(net.map_or(Ok(()), |net| net.close(&mut world.store))?)
+        })
+        .unwrap();
+    }
+    let malformed = XenbusError::Malformed("mac").into();
+    for (mac, error) in [
+        (None, XenbusError::Missing("mac").into()),
+        (Some(""), malformed),
+        (Some("00:16:3e:00:01"), malformed),
+        (Some("00:16:3e:00:01:00:00"), malformed),
+        (Some("00:16:3e:00:01:0g"), malformed),
+        (Some("00:16:3e:00:01:+0"), malformed),
+        (Some("0016:3e:00:01:0:0"), malformed),
+        (Some("00:16:3e:00:01:00 in a long text"), malformed),
+    ] {
+        run(1, FaultRates::none(), mirror(), 4, move |world| {
+            match mac {
+                Some(mac) => world.store.write((DEVICE, "mac"), mac)?,
+                None => world.store.rm((DEVICE, "mac"))?,
+            }
+            let net = connect(&mut world.store, world.table, &mut world.pages);
+            assert_eq!(net.err(), Some(error), "{mac:?}");
+            Ok(())
         })
         .unwrap();
     }
