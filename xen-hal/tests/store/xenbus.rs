@@ -1,6 +1,6 @@
 //! The handshake of a device, and the toolstack's requests.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use xen_hal::hypercall::Errno;
 use xen_hal::xenbus::{Frontend, ShutdownControl, ShutdownRequest, Step, XenbusError, next_step};
@@ -121,45 +121,65 @@ fn a_device_is_connected_closed_and_connected_again() {
 }
 
 #[test]
-fn a_backend_that_closes_or_dies_is_noticed_at_each_step() {
-    for at in [Step::Publish, Step::Connect] {
-        for dies in [true, false] {
-            with_server(
-                5000,
-                |_| (),
-                |store, server| {
-                    add_device(&mut server.borrow_mut());
-                    // The backend acts once, before the guest looks.
-                    let act = |server: &RefCell<StoreServer>| backend(&mut server.borrow_mut());
-                    act(server);
-                    let device = RefCell::new(Frontend::open(store, DEVICE).unwrap());
-                    assert_eq!(device.borrow().step(store), Ok(Step::Publish));
-                    let mut device = device.into_inner();
-                    if at == Step::Connect {
-                        let keys = [("ring-ref", &8_u32 as _)];
-                        device.publish(store, &keys, XenbusState::INITIALISED).unwrap();
-                        act(server);
-                        assert_eq!(device.step(store), Ok(Step::Connect));
-                        device.switch(store, XenbusState::CONNECTED).unwrap();
-                    }
-                    if dies {
-                        server.borrow_mut().remove(BACK);
-                        assert_eq!(device.next_step(store), Ok(Step::Gone));
-                        assert_eq!(
-                            device.backend_number::<u32>(store, "sectors"),
-                            Err(StoreError::Refused(Errno::EACCES).into())
-                        );
-                    } else {
-                        set_state(&mut server.borrow_mut(), BACK, XenbusState::CLOSING);
-                        let expected = match at {
-                            Step::Publish => Err(StoreError::TimedOut.into()),
-                            _ => Ok(Step::Close),
-                        };
-                        assert_eq!(device.next_step(store), expected);
-                    }
-                },
-            );
-        }
+fn each_order_of_the_backends_states_ends_a_handshake() {
+    use XenbusState as S;
+    const GONE: XenbusError = XenbusError::BackendGone;
+    const SILENT: XenbusError = XenbusError::Store(StoreError::TimedOut);
+    let (waits, connects) = (Some(S::INIT_WAIT), Some(S::CONNECTED));
+    // The backend's state while the guest is INITIALISING, INITIALISED and CONNECTED; `None` if the
+    // backend does not exist. Then the result of the handshake, and the step after it.
+    let cases = [
+        ([waits, connects, connects], Ok(Ok(Step::Ready))),
+        ([Some(S::INITIALISED), connects, Some(S::RECONFIGURING)], Ok(Ok(Step::Ready))),
+        ([waits, connects, Some(S::CLOSING)], Ok(Ok(Step::Close))),
+        ([waits, connects, Some(S::CLOSED)], Ok(Ok(Step::Close))),
+        ([waits, connects, None], Ok(Ok(Step::Gone))),
+        // States that go backwards.
+        ([waits, connects, waits], Ok(Err(SILENT))),
+        ([waits, connects, Some(S::INITIALISING)], Ok(Err(SILENT))),
+        ([waits, connects, Some(S::UNKNOWN)], Ok(Err(SILENT))),
+        ([waits, Some(S::INITIALISING), None], Err(SILENT)),
+        ([waits, waits, None], Err(SILENT)),
+        // States that do not follow.
+        ([connects, connects, connects], Err(SILENT)),
+        ([Some(S::CLOSED), None, None], Err(SILENT)),
+        ([Some(S::CLOSING), None, None], Err(SILENT)),
+        ([Some(S(77)), None, None], Err(SILENT)),
+        ([waits, Some(S::RECONFIGURED), None], Err(SILENT)),
+        ([waits, Some(S(u32::MAX)), None], Err(SILENT)),
+        // Backends that close, or cease to exist.
+        ([waits, Some(S::CLOSING), None], Err(GONE)),
+        ([waits, Some(S::CLOSED), None], Err(GONE)),
+        ([waits, None, None], Err(GONE)),
+        ([None, None, None], Err(GONE)),
+    ];
+    for (states, expected) in cases {
+        let backend = |server: &mut StoreServer| {
+            let next = match state(server, FRONT) {
+                S::INITIALISING => states[0],
+                S::INITIALISED => states[1],
+                S::CONNECTED => states[2],
+                _ => return,
+            };
+            match next {
+                Some(next) if next != state(server, BACK) => set_state(server, BACK, next),
+                None if server.get(BACK).is_some() => server.remove(BACK),
+                _ => {}
+            }
+        };
+        with_server(5000, backend, |store, server| {
+            add_device(&mut server.borrow_mut());
+            server.borrow_mut().set(&format!("{BACK}/sectors"), "2048");
+            let found = connect(store, |_| ()).map(|(device, _)| {
+                let step = device.next_step(store);
+                if step == Ok(Step::Gone) {
+                    let sectors = device.backend_number::<u32>(store, "sectors");
+                    assert_eq!(sectors, Err(StoreError::Refused(Errno::EACCES).into()));
+                }
+                step
+            });
+            assert_eq!(found, expected, "{states:?}");
+        });
     }
 }
 
@@ -221,7 +241,18 @@ fn a_device_that_was_removed_is_not_written_again() {
         let published = device.publish(store, &[("ring-ref", &8_u32)], XenbusState::INITIALISED);
         assert_eq!(published, Err(XenbusError::DeviceGone));
         assert_eq!(device.state(), XenbusState::INITIALISING);
+        assert_eq!(device.clone().close(store), Err(XenbusError::DeviceGone));
         assert_eq!(server.borrow().get(FRONT), None);
+        // No watch is left, also if a device that must be closed first cannot be written.
+        assert_eq!(server.borrow().open(GUEST), (0, 0));
+        add_device(&mut server.borrow_mut());
+        set_state(&mut server.borrow_mut(), FRONT, XenbusState::CONNECTED);
+        let read_only = owned(Domid(0), GUEST);
+        server.borrow_mut().set_permissions(&format!("{FRONT}/state"), &read_only);
+        let refused = StoreError::Refused(Errno::EACCES).into();
+        assert_eq!(Frontend::open(store, DEVICE).err(), Some(refused));
+        assert_eq!(server.borrow().open(GUEST), (0, 0));
+        server.borrow_mut().remove(FRONT);
         let long = [("key", &"x".repeat(41) as _)];
         add_device(&mut server.borrow_mut());
         let published = device.publish(store, &long, XenbusState::INITIALISED);
