@@ -13,8 +13,8 @@ use xen_hal::event::{Dispatcher, Wakers};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_hal::xenstore::{
-    AsyncStore, AsyncTree, NodePath, OPEN_TRANSACTIONS_MAX, Store, StoreError, WATCHES_MAX,
-    WatchEvent,
+    AsyncStore, AsyncTree, NodePath, OPEN_TRANSACTIONS_MAX, Store, StoreError, TASKS_MAX,
+    WATCHES_MAX, WatchEvent,
 };
 use xen_pac::shared_info::{SharedInfo, raw};
 use xen_pac::xenstore::{XsdSockmsg, XsdSockmsgType};
@@ -78,13 +78,19 @@ fn with_store(most: usize, outbox: usize, test: impl FnOnce(&GuestStore<'_, '_>,
         wakers.wake(PORT);
         acted
     };
-    over(page, outbox, &wakers, |store| {
+    over(page, outbox, 0, &wakers, |store| {
         test(store, &World { server: &server, serve: &serve });
     });
 }
 
-/// Makes a store over a page.
-fn over(page: Page, outbox: usize, wakers: &Wakers<8>, test: impl FnOnce(&GuestStore<'_, '_>)) {
+/// Makes a store over a page, with room for the wakers of `more` tasks.
+fn over(
+    page: Page,
+    outbox: usize,
+    more: usize,
+    wakers: &Wakers<8>,
+    test: impl FnOnce(&GuestStore<'_, '_>),
+) {
     #[repr(C, align(4096))]
     struct Aligned(raw::SharedInfo);
     let shared = Box::leak(Box::new(Aligned(raw::SharedInfo::ZEROED)));
@@ -96,7 +102,8 @@ fn over(page: Page, outbox: usize, wakers: &Wakers<8>, test: impl FnOnce(&GuestS
     let (mut storage, mut outbox) = ([0; Store::STORAGE], vec![0; outbox]);
     let store = Store::over_ring(&xen, page, PORT, &mut storage);
     let store = AsyncStore::new(store, &mut outbox, wakers, &dispatcher, VcpuId(0)).unwrap();
-    test(&store);
+    let mut more = vec![None; more];
+    test(&store.with_tasks(&mut more));
 }
 
 impl World<'_> {
@@ -235,6 +242,86 @@ fn more_tasks_than_requests_are_served() {
             assert_eq!(done.get(), tasks);
         });
     }
+}
+
+#[test]
+fn tasks_are_polled_without_a_pause_only_if_their_wakers_have_no_room() {
+    const MORE: usize = 24;
+    for (room, rest) in [(MORE, true), (MORE - 1, false)] {
+        over(page(), OUTBOX, room, &Wakers::new(), |store| {
+            let mut runner = Polled::new(Box::pin(store.run()));
+            let mut tasks: Vec<_> = (0..TASKS_MAX + MORE)
+                .map(|_| Polled::new(Box::pin(store.exists("name"))))
+                .collect();
+            let polls = [(); 10].map(|()| {
+                assert!(tasks.iter_mut().all(|task| task.poll().is_none()));
+                assert_eq!(runner.poll(), None);
+                tasks.iter().map(|task| task.polls).sum::<u32>()
+            });
+            // The server is silent.
+            assert_eq!(polls[5] == polls[9], rest, "{polls:?}");
+        });
+    }
+}
+
+thread_local! {
+    /// Runs before each access of the thread to shared memory.
+    static BEFORE: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
+}
+
+/// Calls `attack` once, before the access of this thread that follows `count` others.
+fn before_access(mut count: u32, attack: impl Fn() + 'static) {
+    fn hook() {
+        // The accesses of the attack are not attacked.
+        let before = BEFORE.with(|before| before.borrow_mut().take());
+        if let Some(mut attack) = before {
+            attack();
+            BEFORE.with(|before| *before.borrow_mut() = Some(attack));
+        }
+    }
+    assert!(xen_pac::access::before_each(hook));
+    let act = move || {
+        if count == 0 {
+            attack();
+        }
+        count = count.wrapping_sub(1);
+    };
+    BEFORE.with(|before| *before.borrow_mut() = Some(Box::new(act)));
+}
+
+#[test]
+fn tasks_are_woken_when_another_breaks_the_connection() {
+    let mut broken = 0;
+    for count in 0..30 {
+        let (page, wakers) = (page(), Wakers::<8>::new());
+        over(page, 0, 0, &wakers, |store| {
+            let (mut runner, mut buffer) = (Polled::new(Box::pin(store.run())), [0; 64]);
+            let mut read = Polled::new(Box::pin(store.read("name", &mut buffer)));
+            let mut watch = Polled::new(Box::pin(store.watch("name")));
+            for _ in 0..5 {
+                assert!(read.poll().is_none() && watch.poll().is_none());
+                assert_eq!(runner.poll(), None);
+            }
+            // The server moves its index back, so the ring is full after it had room.
+            let full = move || {
+                page.req_cons().other_side().publish(page.req_prod().load().wrapping_sub(1024));
+            };
+            before_access(count, full);
+            let mut write = Polled::new(Box::pin(store.write("data/a", [b'x'; 100])));
+            let written = write.poll();
+            BEFORE.with(|before| *before.borrow_mut() = None);
+            if written.is_none() {
+                return;
+            }
+            broken += 1;
+            assert_eq!(written, Some(Err(StoreError::Broken)));
+            assert_eq!(read.poll(), Some(Err(StoreError::Broken)));
+            let watched = watch.poll().map(|watch| watch.map(drop));
+            assert_eq!(watched, Some(Err(StoreError::Broken)));
+            assert_eq!(runner.poll(), Some(StoreError::Broken));
+        });
+    }
+    assert!(broken > 0);
 }
 
 /// Operations with several await points. Each is dropped at each of them.
@@ -439,7 +526,7 @@ fn a_hostile_server_ends_the_connection_or_nothing() {
     ];
     for (attack, breaks) in attacks {
         let (page, wakers) = (page(), Wakers::<8>::new());
-        over(page, 64, &wakers, |store| {
+        over(page, 64, 0, &wakers, |store| {
             let mut runner = Polled::new(Box::pin(store.run()));
             let mut buffer = [0; 64];
             let mut read = Polled::new(Box::pin(store.read("name", &mut buffer)));

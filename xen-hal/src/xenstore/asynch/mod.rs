@@ -28,7 +28,8 @@ pub use tree_trait::AsyncTree;
 use state::{SlotState, State, TransactionState};
 
 /// The number of tasks that can wait for an [`AsyncStore`] at a time, beside the one that runs
-/// [`run`](AsyncStore::run). If more wait, the executor polls all of them without a pause.
+/// [`run`](AsyncStore::run). [`AsyncStore::with_tasks`] adds room for more. If more tasks wait than
+/// there is room for, the executor polls all of them without a pause.
 pub const TASKS_MAX: usize = 16;
 
 /// With a slot for the task that runs `run`.
@@ -38,7 +39,7 @@ const WAKERS: usize = TASKS_MAX + 1;
 ///
 /// The tasks share it. The operations on the tree are those of [`AsyncTree`], and up to eight
 /// requests are in flight. One task must run [`run`](Self::run), which moves the messages. Up to
-/// [`TASKS_MAX`] others can wait at a time.
+/// [`TASKS_MAX`] others can wait at a time, or more with [`with_tasks`](Self::with_tasks).
 ///
 /// ```
 /// use xen_hal::hypercall::Installed;
@@ -86,6 +87,7 @@ pub struct AsyncStore<'a, H: Hypercall + Copy> {
     events: RefCell<PortListener<'a, H>>,
     state: RefCell<State<'a, H>>,
     waiting: RefCell<[Option<Waker>; WAKERS]>,
+    more_waiting: RefCell<&'a mut [Option<Waker>]>,
 }
 
 impl AsyncStore<'_, crate::hypercall::Installed> {
@@ -119,7 +121,14 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
             events: RefCell::new(events),
             state: RefCell::new(state),
             waiting: RefCell::new(waiting),
+            more_waiting: RefCell::default(),
         })
+    }
+
+    /// Lets more than [`TASKS_MAX`] tasks wait at a time: one more for each element of `more`.
+    #[must_use]
+    pub fn with_tasks(self, more: &'a mut [Option<Waker>]) -> Self {
+        Self { more_waiting: RefCell::new(more), ..self }
     }
 
     /// Stops listening, and returns the store, for example to reconnect it after a restore. Call
@@ -297,16 +306,18 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
     }
 
     fn register(&self, waker: Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        if waiting.iter().flatten().any(|known| known.will_wake(&waker)) {
+        let (mut waiting, mut more) = (self.waiting.borrow_mut(), self.more_waiting.borrow_mut());
+        let mut known = waiting.iter().chain(more.iter()).flatten();
+        if known.any(|known| known.will_wake(&waker)) {
             return;
         }
-        if let Some(free) = waiting.iter_mut().find(|slot| slot.is_none()) {
+        let mut slots = waiting.iter_mut().chain(more.iter_mut());
+        if let Some(free) = slots.find(|slot| slot.is_none()) {
             *free = Some(waker);
             return;
         }
         // More tasks wait than there are slots. Each of the others looks again.
-        drop(waiting);
+        drop((waiting, more));
         self.wake();
         self.waiting.borrow_mut()[0] = Some(waker);
     }
@@ -316,6 +327,13 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         // No borrow is held while an executor's code runs.
         let waiting = mem::replace(&mut *self.waiting.borrow_mut(), [const { None }; WAKERS]);
         waiting.into_iter().flatten().for_each(Waker::wake);
+        let count = self.more_waiting.borrow().len();
+        for index in 0..count {
+            let waker = self.more_waiting.borrow_mut().get_mut(index).and_then(Option::take);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 
