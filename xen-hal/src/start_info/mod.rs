@@ -308,7 +308,7 @@ fn bytes<'a>(
         .ok_or(StartInfoError::Unreadable { address, length: length as u64 })
 }
 
-/// Returns the entries of an array; none if its address is 0.
+/// Returns the entries of an array. An array without entries may have any address.
 fn table<'a>(
     memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
     table: Table,
