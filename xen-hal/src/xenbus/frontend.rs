@@ -320,8 +320,8 @@ impl<'p> Frontend<'p> {
     }
 
     /// Closes the device, for a driver that no longer uses its rings: switches to CLOSED, waits
-    /// until the backend has unmapped the rings and closed, and stops watching it. Stops watching it
-    /// on an error as well.
+    /// until the backend has unmapped the rings and closed, and stops watching it. On an error,
+    /// also stops watching.
     ///
     /// # Errors
     ///
