@@ -14,7 +14,7 @@ use xen_pac::xenstore::XenbusState;
 use xen_sim::backend::{BackendFault, Disk};
 use xen_sim::{DomainSpace, FaultRates, Guest, Hypervisor, for_each_seed};
 
-use super::devices::{GuestStore, Table, World, patience, run};
+use super::devices::{GuestStore, Table, World, patience, relax, run};
 
 const DEVICE: &str = "device/vbd/51712";
 
@@ -72,7 +72,7 @@ fn what_is_written_is_on_the_disk_and_read_back() {
                 // A buffer that is longer than the request's data.
                 let mut sector = vec![0xee; length + SECTOR_SIZE];
                 while disk.answer(first, &mut sector)?.is_none() {
-                    Xen::new(Hypervisor).sched().yield_now()?;
+                    relax()?;
                     attempts += 1;
                     assert!(attempts < 4000);
                 }
@@ -297,7 +297,7 @@ fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
         }
         let _ = ring.publish();
         channel.send()?;
-        xen.sched().yield_now()?;
+        relax()?;
         while ring.pop().is_some() {}
     }
     frontend.switch(&mut world.store, XenbusState::CLOSED)?;

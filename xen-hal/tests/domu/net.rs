@@ -13,7 +13,7 @@ use xen_pac::xenstore::XenbusState;
 use xen_sim::backend::{BackendFault, Network};
 use xen_sim::{DomainSpace, FaultRates, Guest, Hypervisor, for_each_seed};
 
-use super::devices::{GuestStore, Table, World, run};
+use super::devices::{GuestStore, Table, World, relax, run};
 
 const DEVICE: &str = "device/vif/0";
 
@@ -29,7 +29,7 @@ fn connect<'p>(
 }
 
 /// A network whose peer returns every frame.
-fn mirror() -> Network {
+pub(crate) fn mirror() -> Network {
     Network::new(|frame, to_guest| {
         if !frame.is_empty() {
             to_guest.push_back(frame.to_vec());
@@ -40,11 +40,6 @@ fn mirror() -> Network {
 fn frame(number: usize) -> Vec<u8> {
     let length = [14, 60, 61, 1000, FRAME_MAX][number % 5];
     (0..length).map(|index| (index * 7 + number) as u8).collect()
-}
-
-/// Gives the backend some time.
-fn relax() -> Result<(), Box<dyn Error>> {
-    Ok(Xen::new(Hypervisor).sched().yield_now()?)
 }
 
 /// Sends frames and receives them again, in order.

@@ -3,23 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::Arc;
 
-use xen_hal::Xen;
 use xen_hal::blk::{BlockDevice, BlockError, SECTOR_SIZE};
 use xen_hal::clock::SystemTime;
-use xen_hal::grant::{GrantRefAllocator, GrantTablePlace, Page};
+use xen_hal::grant::{GrantRefAllocator, GrantTablePlace};
 use xen_hal::net::{NetDevice, NetError};
-use xen_hal::ring::{DevicePage, YieldWait};
+use xen_hal::ring::DevicePage;
 use xen_hal::suspend::{Registered, Setup, Suspended};
-use xen_hal::xenstore::Store;
-use xen_sim::backend::{Device, Disk, Dom0, Network};
-use xen_sim::{
-    DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, Report,
-    for_each_seed,
-};
+use xen_sim::backend::{Device, Disk, Network};
+use xen_sim::{DomainSpace, FaultRates, Guest, Hypervisor, Report, for_each_seed};
 
-use super::devices::{GuestStore, patience};
+use super::devices::{GuestStore, TABLE, machine, pages, patience, relax};
+use super::net::mirror;
 
 type Domain = Registered<Hypervisor, DomainSpace>;
 
@@ -49,61 +44,37 @@ impl World<'_> {
     }
 }
 
-/// Gives the backend some time.
-fn relax(turns: usize) -> Result<(), Box<dyn Error>> {
-    for _ in 0..turns {
-        Xen::new(Hypervisor).sched().yield_now()?;
-    }
-    Ok(())
-}
-
 fn detached(pages: Vec<DevicePage<'_>>) -> Vec<DevicePage<'static>> {
     pages.into_iter().map(DevicePage::detach).collect()
 }
 
-/// Runs a guest with a device and `pages` pages. At the end every page returns, and every grant is
+/// Runs a guest with a device and `count` pages. At the end every page returns, and every grant is
 /// free.
 fn run(
     seed: u64,
     rates: FaultRates,
     device: impl Into<Device>,
-    pages: usize,
-    kernel: impl Fn(World<'_>) -> Result<World<'_>, Box<dyn Error>> + Send + Sync + 'static,
+    count: usize,
+    kernel: impl Fn(World<'_>) -> Result<World<'_>, Box<dyn Error>> + Send + 'static,
 ) -> Result<Report, Box<dyn Error>> {
-    let (dom0, kernel) = (Dom0::new(), Arc::new(kernel));
-    let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
-    machine.domain(DomainConfig::dom0(), dom0.program())?;
-    let program = move |guest: Guest| -> Result<(), Box<dyn Error>> {
+    machine(seed, rates, device, move |guest, store| {
         let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
-        let (xen, space) = (guest.xen(), guest.space());
         let setup = Setup {
-            grant_table: Some(GrantTablePlace::new(guest.page(1).cast(), refs, 1)),
-            ..Setup::new(xen, space, guest.page(0).cast())
+            grant_table: Some(GrantTablePlace::new(guest.page(TABLE).cast(), refs, 1)),
+            ..Setup::new(guest.xen(), guest.space(), guest.page(0).cast())
         };
         // SAFETY: the pages are used for nothing else, and the domain has one vCPU and no handler.
         let domain = unsafe { setup.register() }.map_err(|error| error.error)?;
         let free = domain.grant_table().ok_or("there is a table")?.available();
-        let mut storage = [0; Store::STORAGE];
-        // SAFETY: the ring has one owner, as long as the machine runs.
-        let store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
-        let store = store.with_wait(YieldWait::new(xen).attempts(20_000));
-        let page = |index| {
-            // SAFETY: the page is the value's alone.
-            let page = unsafe { Page::from_raw(&space, guest.page(2 + index).cast()) };
-            page.map(DevicePage::from)
-        };
-        let pages = (0..pages).map(page).collect::<Result<Vec<_>, _>>()?;
-        let World { domain, pages, .. } = kernel(World { guest, domain, store, pages })?;
+        let world = World { guest, domain, store, pages: pages(guest, count)? };
+        let World { domain, pages, .. } = kernel(world)?;
         let table = domain.grant_table().ok_or("there is a table")?;
         for page in pages {
             page.into_page(&table).map_err(|in_use| format!("in use: {in_use:?}"))?;
         }
         assert_eq!(table.available(), free);
         Ok(())
-    };
-    let guest = machine.domain(DomainConfig::domu(), program)?;
-    dom0.attach(guest, device);
-    Ok(machine.run()?)
+    })
 }
 
 /// Every suspend is cancelled, or none.
@@ -111,7 +82,7 @@ fn rates(cancelled: bool, of: FaultRates) -> FaultRates {
     FaultRates { cancelled_suspends: cancelled.into(), ..of }
 }
 
-/// What a request has reached when the domain is suspended.
+/// The state of a request when the domain is suspended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Point {
     BeforeSubmit,
@@ -145,7 +116,7 @@ fn use_disk(
         requests = Some((write, disk.submit_read(0, old.len())?.0, disk.submit_flush()?));
     }
     match (point, requests) {
-        (Point::AnsweredUnread, _) => relax(500)?,
+        (Point::AnsweredUnread, _) => (0..500).try_for_each(|_| relax())?,
         (Point::Cancelled, Some((_, read, flush))) => {
             disk.cancel(read);
             disk.cancel(flush);
@@ -187,7 +158,7 @@ fn use_disk(
         }
         let mut attempts = 0;
         while disk.answer(id, &mut data)?.is_none() {
-            relax(1)?;
+            relax()?;
             attempts += 1;
             assert!(attempts < 4000, "no answer to {id:?}");
         }
@@ -276,7 +247,7 @@ fn use_network<'a>(
     for number in 4..=6 {
         let mut attempts = 0;
         while net.send(&frame(number)) == Err(NetError::Busy) {
-            relax(1)?;
+            relax()?;
             attempts += 1;
             assert!(attempts < 4000);
         }
@@ -289,7 +260,7 @@ fn use_network<'a>(
             assert!(returned.insert(buffer[0]), "frame {} came twice", buffer[0]);
             idle = 0;
         }
-        relax(1)?;
+        relax()?;
     }
     assert!(returned.is_superset(&BTreeSet::from([4, 5, 6])), "{returned:?}");
     // A frame that the backend did not take is counted. The network can lose what the backend took
@@ -306,15 +277,9 @@ fn frames_that_a_restore_loses_are_counted() {
     for cancelled in [false, true] {
         for faults in [FaultRates::none(), FaultRates::new(), FaultRates::storm()] {
             for_each_seed(4, |seed| {
-                let mirror = Network::new(|frame, to_guest| {
-                    if !frame.is_empty() {
-                        to_guest.push_back(frame.to_vec());
-                    }
-                });
+                let (mirror, rates) = (mirror(), rates(cancelled, faults));
                 let network = mirror.clone();
-                run(seed, rates(cancelled, faults), mirror, 10, move |world| {
-                    use_network(world, &network, cancelled)
-                })
+                run(seed, rates, mirror, 10, move |world| use_network(world, &network, cancelled))
             });
         }
     }

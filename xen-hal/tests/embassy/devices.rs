@@ -11,8 +11,10 @@ use aligned::{A1, Aligned};
 use block_device_driver::BlockDevice as BlockDriver;
 use embassy_net_driver::{Driver, LinkState, RxToken as _, TxToken as _};
 use embassy_time::{Duration, TimeoutError, with_timeout};
+use embedded_io_async::{Read, Write};
 use xen_hal::Xen;
 use xen_hal::blk::{AsyncBlockDevice, BlockDevice, BlockError, SECTOR_SIZE};
+use xen_hal::console::{AsyncConsole, Console};
 use xen_hal::grant::{GrantRefAllocator, GrantTable, Page};
 use xen_hal::net::{AsyncNetDevice, Link, NetDevice};
 use xen_hal::platform::VcpuId;
@@ -137,6 +139,72 @@ fn no_wakeup_of_the_store_is_lost() {
     storm(12, || None, browse);
 }
 
+/// Repeats an operation, with a limit of polls that starts at one and grows until it completes.
+/// Returns its result, and the number of times that it was dropped.
+async fn repeated<T>(mut operation: impl AsyncFnMut() -> T) -> (T, u32) {
+    for polls in 1.. {
+        if let Some(result) = polled(polls, operation()).await {
+            return (result, polls - 1);
+        }
+    }
+    unreachable!("the range does not end")
+}
+
+/// Writes to the console's ring, and echoes keys, while each operation is dropped at each wait.
+fn converse(guest: Guest) -> Result<(), Problem> {
+    start(guest)?;
+    // SAFETY: the ring has one owner, as long as the machine runs.
+    let console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
+    let mut console = AsyncConsole::new(console, WAKERS.get(), EVENTS.get(), VCPU)?;
+    run(guest, |spawner| {
+        spawn(spawner, async move {
+            let (mut keys, mut dropped) = (letters(WRITTEN), [0; 3]);
+            let mut from = 0;
+            while keys.len() < WRITTEN + TYPED {
+                let mut buffer = [0; 700];
+                let (read, drops) = repeated(async || console.read(&mut buffer).await).await;
+                dropped[0] += drops;
+                keys.extend(&buffer[..read.expect("the console reads")]);
+                while from < keys.len() {
+                    let (count, drops) =
+                        repeated(async || console.write(&keys[from..]).await).await;
+                    dropped[1] += drops;
+                    from += count.expect("the console writes");
+                }
+            }
+            let (flushed, drops) = repeated(async || console.flush().await).await;
+            flushed.expect("the console writes");
+            dropped[2] += drops;
+            assert!(dropped[0] > 0 && dropped[1] > 0, "{dropped:?}");
+        });
+    })?;
+    Ok(())
+}
+
+/// More bytes than each of the console's rings holds.
+const WRITTEN: usize = 6000;
+const TYPED: usize = 3000;
+
+fn letters(count: usize) -> Vec<u8> {
+    (b'a'..=b'z').cycle().take(count).collect()
+}
+
+#[test]
+fn a_console_operation_can_be_dropped_at_each_await_point() {
+    for_each_seed(8, |seed| {
+        let rates = FaultRates { stolen_time: 0, ..FaultRates::storm() };
+        let (dom0, mut machine) = (Dom0::new(), Machine::new(Profile::DOM0, seed)?);
+        machine = machine.fault_rates(rates);
+        machine.domain(DomainConfig::dom0(), dom0.program())?;
+        let guest = machine.domain(DomainConfig::domu(), converse)?;
+        dom0.type_in(guest, letters(TYPED));
+        let report = machine.run()?;
+        let expected = [letters(WRITTEN), letters(TYPED)].concat();
+        assert!(dom0.printed(guest).as_bytes() == expected);
+        Ok(report)
+    });
+}
+
 const DISK: &str = "device/vbd/51712";
 const SECTORS: usize = 64;
 
@@ -230,22 +298,14 @@ fn drop_each(guest: Guest) -> Result<(), Problem> {
             let whole: Vec<u8> = (0..SECTORS * SECTOR_SIZE).map(|index| index as u8).collect();
             let mut read = vec![0; whole.len()];
             for operation in 0..3 {
-                let mut polls = 1;
-                loop {
-                    let work = async {
-                        match operation {
-                            0 => disk.write(0, &whole).await,
-                            1 => disk.read(0, &mut read).await,
-                            _ => disk.flush().await,
-                        }
-                    };
-                    if let Some(result) = polled(polls, work).await {
-                        assert_eq!(result, Ok(()));
-                        break;
-                    }
-                    polls += 1;
-                }
-                assert!(operation == 2 || polls > 3, "{polls}");
+                let (result, dropped) = repeated(async || match operation {
+                    0 => disk.write(0, &whole).await,
+                    1 => disk.read(0, &mut read).await,
+                    _ => disk.flush().await,
+                })
+                .await;
+                assert_eq!(result, Ok(()));
+                assert!(operation == 2 || dropped > 2, "{dropped}");
             }
             assert!(read == whole);
         });
@@ -356,6 +416,9 @@ fn reflect(guest: Guest) -> Result<(), Problem> {
     run(guest, |spawner| {
         spawn(spawner, async move {
             for number in 0..FRAMES {
+                // A permission to send that is dropped sends nothing.
+                poll_fn(|context| net.transmit(context).map_or(Poll::Pending, |_| Poll::Ready(())))
+                    .await;
                 poll_fn(|context| match net.transmit(context) {
                     Some(token) => {
                         token.consume(60, |frame| frame.fill(number));
