@@ -1,18 +1,4 @@
-//! Embassy on Xen, as a demonstration: a tick that measures how late it is, a producer and a
-//! consumer over a granted page, and a shell on the console, which shows xenstore. It runs on one
-//! vCPU, and on two with an executor each:
-//!
-//! ```sh
-//! cargo run -p embassy-demo --example simulated     # on the simulator
-//! cargo xtask guest embassy                         # on real Xen
-//! cargo xtask guest embassy-shell --interactive     # the same until `shutdown` is typed
-//! cargo xtask guest embassy-shell --route domu      # a script types by `xl console`
-//! cargo xtask guest embassy-shell --route domu --interactive      # a person does
-//! ```
-//!
-//! This crate has the tasks. What differs from place to place is how a vCPU starts, where pages
-//! are, and which timer there is: `examples/simulated.rs` here, and
-//! `examples/guests/src/bin/embassy.rs`.
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 mod line;

@@ -18,9 +18,13 @@ use crate::tools::{self, Tool};
 /// The folder of the guest package in the workspace.
 const GUESTS: &str = "examples/guests";
 
-/// The TCP server and client over `embassy-net`. A feature of the same name turns on what it needs
-/// beside the other binaries.
+/// The demonstration of Embassy, and its TCP server and client over `embassy-net`. Features of the
+/// same names turn on what they need.
+pub const EMBASSY: &str = "embassy";
+/// See [`EMBASSY`].
 pub const EMBASSY_TCP: &str = "embassy-tcp";
+/// The demonstration of Embassy with its shell.
+pub const EMBASSY_SHELL: &str = "embassy-shell";
 
 /// The guest that measures hot paths beside C, which runs only by its name. A feature of the same
 /// name compiles the C.
@@ -142,7 +146,7 @@ pub fn build(
         let flags = r#"["-Zunstable-options", "-Cpanic=immediate-abort"]"#;
         cargo.args(["--config", &format!("target.{}.rustflags={flags}", toolchain.target)]);
     }
-    if binary == EMBASSY_TCP {
+    if [EMBASSY, EMBASSY_TCP].contains(&binary) {
         cargo.args(["--features", binary]);
     }
     if toolchain.builds_core {

@@ -34,7 +34,7 @@ const HOTPLUG: [(&str, &str); 2] =
     [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
 /// What guests need of dom0, by the image's name. `init` says what a script may define.
 const SCRIPTS: [(&str, &str); 7] = [
-    ("embassy", include_str!("domu/embassy")),
+    (super::build::EMBASSY_SHELL, include_str!("domu/embassy-shell")),
     (super::build::EMBASSY_TCP, include_str!("domu/tcp")),
     ("files", include_str!("domu/files")),
     (super::build::RATES, include_str!("domu/rates")),

@@ -1,6 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
-use super::build::{C_KERNEL, EMBASSY_TCP, FIGURES, RATES};
+use super::build::{C_KERNEL, EMBASSY, EMBASSY_SHELL, EMBASSY_TCP, FIGURES, RATES};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
@@ -188,11 +188,8 @@ const SHUTDOWN: &str = "shutdown";
 
 /// Guests that are built for size, and the most bytes of its file that the PT_LOAD segments of each
 /// may have.
-pub const LIMITS: [(&str, u64); 2] = [(TINY, 16 * 1024), (SHUTDOWN, 48 * 1024)];
-
-/// The demonstration of Embassy, and the same with its shell.
-const EMBASSY: &str = "embassy";
-const EMBASSY_SHELL: &str = "embassy-shell";
+pub const LIMITS: [(&str, u64); 3] =
+    [(TINY, 16 * 1024), (SHUTDOWN, 48 * 1024), (EMBASSY, 64 * 1024)];
 
 /// The soak that runs only by its name.
 const LONG_SOAK: &str = "soak-long";
@@ -250,18 +247,14 @@ pub const PROGRAMS: &[Program] = &[
         ..program(
             EMBASSY,
             Place::Everywhere,
-            "Embassy: a tick, a ring between two vCPUs' executors, and a shell",
+            "Embassy: a tick, and a ring between two vCPUs' executors",
         )
     },
-    Program {
-        binary: EMBASSY,
-        command_lines: &["shell"],
-        ..program(
-            EMBASSY_SHELL,
-            Place::Everywhere,
-            "The same until `shutdown` is typed: by --interactive, or by dom0 on the route domu",
-        )
-    },
+    program(
+        EMBASSY_SHELL,
+        Place::Everywhere,
+        "The same and a shell, which ends it: typed by --interactive, or by dom0 on the route domu",
+    ),
     Program {
         command_lines: &["offer DOMAIN+1", "accept DOMAIN+0"],
         ..program(

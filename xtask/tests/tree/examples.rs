@@ -75,7 +75,7 @@ fn rust_blocks(text: &str) -> Vec<(usize, Vec<&str>)> {
 #[test]
 fn the_porting_guide_quotes_the_examples() {
     let root = workspace_root();
-    let folders = ["examples/guests/src/bin", "xen-hal/sim/examples"];
+    let folders = ["examples/guests/src/bin", "examples/guests/src", "xen-hal/sim/examples"];
     let programs: Vec<String> = folders
         .iter()
         .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder of examples"))
