@@ -15,12 +15,13 @@ use xtask::commands::workspace_root;
 const WIDTH: usize = 100;
 
 /// Files that others write: locks, licences, and what programs recorded.
-const RECORDED: [&str; 7] = [
+const RECORDED: [&str; 8] = [
     ".lock",
     "LICENSE-",
     "abi-yaml/facts/",
     "abi-yaml/schema/",
     "/transcripts/",
+    "/conformance/cases/",
     "xtask/tests/diagnostics/",
     ".snap",
 ];

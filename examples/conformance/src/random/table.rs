@@ -205,7 +205,7 @@ const BIG: u64 = 1 << 40;
 const RESERVATION: &[Field] = fields!(mem::XenMemoryReservation {
     domid: Domid,
     extent_order: OneOf(&[0, 0, 0, 0, 0, 1, 1, 19, 20, 31, 32, 40, 255, 0xffff_ffff]),
-    nr_extents: Word(&[0, 1, 1, 1, 2, 2, 3, 3, 1 << 26, (1 << 26) - 1 + BIG, 1 << 63, u64::MAX]),
+    nr_extents: Word(&[0, 1, 1, 1, 2, 2, 3, 3, 1 << 26, (1 << 26) + BIG, 1 << 63, u64::MAX]),
     extent_start: List(LIST as u16),
     mem_flags: OneOf(&[0]),
 } at(LIST, W, Spare), at(LIST + W, W, Spare), at(LIST + 2 * W, W, Spare));

@@ -24,7 +24,8 @@ pub(crate) fn of(name: &str) -> Option<Profile> {
         _ => return None,
     };
     let (major, minor) = release.split_once('.')?;
-    Some(Profile { release: Release::new(major.parse().ok()?, minor.parse().ok()?), ..profile })
+    let release = Release::new(major.parse().ok()?, minor.parse().ok()?);
+    Some(Profile { release, is_compat: arch == "x86", ..profile })
 }
 
 /// The words of a random program's plan that describe a platform's guests.

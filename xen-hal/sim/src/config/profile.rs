@@ -44,20 +44,30 @@ pub struct Profile {
     pub release: Release,
     /// The role of domains whose [`DomainConfig`](crate::DomainConfig) sets none.
     pub role: Role,
+    /// Whether x86 guests are 32-bit: Xen then answers through its compatibility layer, which
+    /// translates arguments first. Memory keeps the layout of the program's own architecture.
+    pub is_compat: bool,
 }
 
 impl Profile {
     /// The control domain of Xen 4.17 on x86, as PVH.
     #[cfg(target_arch = "x86_64")]
-    pub const DOM0: Self =
-        Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Control };
+    pub const DOM0: Self = Self {
+        arch: Arch::X86,
+        release: Release::new(4, 17),
+        role: Role::Control,
+        is_compat: false,
+    };
     /// A PVH guest of Xen 4.17 on x86.
     #[cfg(target_arch = "x86_64")]
-    pub const DOMU: Self =
-        Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Guest };
+    pub const DOMU: Self = Self { role: Role::Guest, ..Self::DOM0 };
     /// A guest of Xen 4.17 on Arm, without a control domain.
-    pub const DOM0LESS: Self =
-        Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
+    pub const DOM0LESS: Self = Self {
+        arch: Arch::Aarch64,
+        release: Release::new(4, 17),
+        role: Role::Dom0less,
+        is_compat: false,
+    };
 
     /// Returns the offset of a vCPU's `vcpu_info` in `shared_info`, if it has one there.
     pub(crate) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {

@@ -167,23 +167,6 @@ impl State {
         mark_use(grants, &self.memory, reference, 0, gone);
     }
 
-    /// Returns the page at a frame of a domain, for copies and grants: its own memory and Xen's
-    /// pages, also where the domain has mapped a grant of its own (`get_paged_frame`).
-    pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
-        let of = &self.domains[domain];
-        let is_own = |frame: MachineFrame| {
-            let tables = [&of.grants.frames, &of.grants.status_frames];
-            self.frames.is_of(frame, domain)
-                || frame == of.shared
-                || tables.iter().any(|table| table.contains(&frame))
-        };
-        match of.physmap.get(gfn) {
-            Entry::Ram(frame) | Entry::Xen(frame) => Some(frame),
-            Entry::Grant { frame, .. } if is_own(frame) => Some(frame),
-            Entry::Grant { .. } | Entry::Empty | Entry::Hole => None,
-        }
-    }
-
     /// What a domain changed in a grant while a peer has it mapped. A version 2 entry that permits
     /// nothing is no mistake: its owner then waits until it is unused.
     fn changed_in_use(&self, owner: usize, reference: u32) -> Option<String> {

@@ -4,6 +4,7 @@
 mod grant_entry;
 mod grants;
 mod hash;
+mod p2m;
 mod physmap;
 mod ports;
 mod random;

@@ -1,6 +1,6 @@
 //! Maps the frames of each domain to machine frames, and records the owners of machine frames.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use xen_hal::hypercall::Errno;
@@ -116,25 +116,29 @@ impl Frames {
         self.pages.get(domain).copied().unwrap_or_default()
     }
 
-    /// Returns whether a page belongs to a domain.
-    pub(crate) fn belongs_to(&self, frame: MachineFrame, domain: usize) -> bool {
-        self.owners[frame.0] == Owner::Domain(domain)
-    }
-
-    /// The same, also for a page that the domain has released while something uses it: Xen still
-    /// names the domain as its owner.
+    /// Returns whether a page belongs to a domain, also if the domain has released it while
+    /// something uses it: Xen still names the domain as its owner.
     pub(crate) fn is_of(&self, frame: MachineFrame, domain: usize) -> bool {
         matches!(self.owners[frame.0], Owner::Domain(of) | Owner::Leaving(of) if of == domain)
     }
 
-    /// Releases one of Xen's pages that a domain has mapped.
-    pub(crate) fn release_of_xen(&mut self, frame: MachineFrame) {
-        self.owners[frame.0] = Owner::Released;
+    /// Returns whether a page is one of Xen's.
+    pub(crate) fn is_of_xen(&self, frame: MachineFrame) -> bool {
+        matches!(self.owners[frame.0], Owner::Xen | Owner::Released)
     }
 
-    /// Whether one of Xen's pages was released.
+    /// Takes back a page that its domain releases.
+    pub(crate) fn give_back(&mut self, frame: MachineFrame) {
+        match self.owners[frame.0] {
+            Owner::Xen | Owner::Released => self.owners[frame.0] = Owner::Released,
+            _ => self.free(frame),
+        }
+    }
+
+    /// Whether one of Xen's pages was released and nothing uses it any more: Xen then takes no
+    /// reference of it (`get_page`).
     pub(crate) fn is_released(&self, frame: MachineFrame) -> bool {
-        self.owners[frame.0] == Owner::Released
+        self.owners[frame.0] == Owner::Released && self.users[frame.0] == 0
     }
 
     /// Counts a use of a frame besides its owner's.
@@ -186,11 +190,26 @@ pub(crate) enum Entry {
     Ram(MachineFrame),
     /// One of Xen's pages.
     Xen(MachineFrame),
-    /// A peer's page.
+    /// A granted page, of a peer or of the domain itself.
     Grant {
         frame: MachineFrame,
         writable: bool,
     },
+}
+
+impl Entry {
+    /// Returns the page that is there.
+    pub(crate) const fn page(self) -> Option<MachineFrame> {
+        match self {
+            Self::Ram(page) | Self::Xen(page) | Self::Grant { frame: page, .. } => Some(page),
+            Self::Empty | Self::Hole => None,
+        }
+    }
+
+    /// Returns whether a page is there, and not as a grant.
+    pub(crate) fn is_own(self, page: MachineFrame) -> bool {
+        self == Self::Ram(page) || self == Self::Xen(page)
+    }
 }
 
 /// The frames of a domain.
@@ -200,9 +219,9 @@ pub(crate) struct Physmap {
     near: Vec<Entry>,
     /// The entries of the other frames. Programs cannot access them.
     far: BTreeMap<usize, Entry>,
-    /// The frames at which each machine frame is: the machine frame, true for a grant, and the
-    /// frame. With this set, a map does not search all frames.
-    places: BTreeSet<(MachineFrame, bool, usize)>,
+    /// The frame that Xen keeps for each of the domain's pages and of Xen's pages for it: the
+    /// machine-to-physical table on x86, `page_get_xenheap_gfn` on Arm. Grants are not in it.
+    recorded: BTreeMap<MachineFrame, usize>,
     is_arm: bool,
     /// The greatest frame that was ever used.
     pub(crate) highest: u64,
@@ -222,7 +241,7 @@ impl Physmap {
             memory: GuestMemory::reserve(count)?,
             near: vec![Entry::Empty; count],
             far: BTreeMap::new(),
-            places: BTreeSet::new(),
+            recorded: BTreeMap::new(),
             is_arm,
             highest: 0,
         };
@@ -280,33 +299,29 @@ impl Physmap {
         self.is_mapped(frame) && !matches!(self.entry(frame), Entry::Grant { writable: false, .. })
     }
 
-    /// Returns the lowest frame at which a machine frame is, if there is one.
-    pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
-        self.lowest(wanted, false).into_iter().chain(self.lowest(wanted, true)).min()
+    /// Returns the frame that Xen keeps for a page.
+    pub(crate) fn recorded(&self, page: MachineFrame) -> Option<usize> {
+        self.recorded.get(&page).copied()
     }
 
-    /// Returns the frame at which a page of the domain itself or one of Xen's is, and not as a
-    /// grant.
-    pub(crate) fn find_own(&self, wanted: MachineFrame) -> Option<usize> {
-        self.lowest(wanted, false)
-    }
-
-    fn lowest(&self, wanted: MachineFrame, grant: bool) -> Option<usize> {
-        let places = self.places.range((wanted, grant, 0)..=(wanted, grant, usize::MAX));
-        places.map(|(_, _, frame)| *frame).next()
-    }
-
-    /// Updates `places`: `entry` replaces `before` at a frame.
-    fn move_place(&mut self, frame: usize, before: Entry, entry: Entry) {
-        let place = |entry| match entry {
-            Entry::Ram(of) | Entry::Xen(of) => Some((of, false, frame)),
-            Entry::Grant { frame: of, .. } => Some((of, true, frame)),
-            Entry::Empty | Entry::Hole => None,
-        };
-        if let Some(before) = place(before) {
-            self.places.remove(&before);
+    /// Makes Xen keep no frame for a page. Arm does so only when the page leaves its frame.
+    pub(crate) fn forget(&mut self, page: MachineFrame) {
+        if !self.is_arm {
+            self.recorded.remove(&page);
         }
-        self.places.extend(place(entry));
+    }
+
+    /// Updates `recorded`: `entry` replaces `before` at a frame.
+    fn record(&mut self, frame: usize, before: Entry, entry: Entry) {
+        if let Entry::Ram(of) | Entry::Xen(of) = before {
+            // On Arm, a page that stays does not lose its frame, even if it becomes a grant.
+            if !self.is_arm || entry.page() != Some(of) {
+                self.recorded.remove(&of);
+            }
+        }
+        if let Entry::Ram(of) | Entry::Xen(of) = entry {
+            self.recorded.insert(of, frame);
+        }
     }
 
     /// Puts an entry at a frame, in place of what was there.
@@ -319,7 +334,7 @@ impl Physmap {
         let before = self.entry(frame);
         let Some(place) = self.near.get_mut(frame) else {
             self.far.insert(frame, entry);
-            self.move_place(frame, before, entry);
+            self.record(frame, before, entry);
             self.highest = self.highest.max(frame as u64);
             return Ok(());
         };
@@ -332,7 +347,7 @@ impl Physmap {
             }
         }
         *place = entry;
-        self.move_place(frame, before, entry);
+        self.record(frame, before, entry);
         if self.is_mapped(frame) {
             self.highest = self.highest.max(frame as u64);
         }

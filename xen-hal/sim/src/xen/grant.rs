@@ -10,7 +10,7 @@ use xen_pac::grant_table::{
 };
 
 use super::{Answer, Call, grant_copy, grant_map};
-use crate::state::{Entry, MAX_FRAMES, reserved_entries, swap_entries, write_reserved_entries};
+use crate::state::{MAX_FRAMES, reserved_entries, swap_entries, write_reserved_entries};
 
 /// Commands that only Arm offers, and the bits of a command.
 const TRANSFER: u32 = 4;
@@ -34,6 +34,8 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
         command::UnmapGrantRef::NUMBER => each(call, at, count, grant_map::unmap),
         command::Copy::NUMBER => each(call, at, count, grant_copy::copy),
         command::QuerySize::NUMBER => single(call, at, count, query_size),
+        // The compatibility layer translates an empty list without a call.
+        command::SetupTable::NUMBER if call.state.profile.is_compat && count == 0 => Ok(0),
         command::SetupTable::NUMBER => single(call, at, count, setup_table),
         command::SetVersion::NUMBER => set_version(call, at),
         command::GetVersion::NUMBER => call.update(at, get_version),
@@ -203,14 +205,14 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
 
 /// Removes the status pages (`gnttab_unpopulate_status_frames`).
 fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
-    let state = &mut *call.state;
-    let domain = &mut state.domains[call.me.domain];
-    for frame in core::mem::take(&mut domain.grants.status_frames) {
-        if let Some(at) = domain.physmap.find(frame) {
-            domain.physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+    let domain = call.me.domain;
+    for frame in call.domain().grants.status_frames.clone() {
+        if let Some(at) = call.domain().physmap.recorded(frame) {
+            call.state.remove_page(domain, at, frame)?;
         }
-        state.frames.free(frame);
+        call.state.frames.free(frame);
     }
+    call.domain_mut().grants.status_frames.clear();
     Ok(())
 }
 

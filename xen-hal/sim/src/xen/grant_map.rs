@@ -75,7 +75,12 @@ fn map_page(
         unmark(call);
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    place(call, owner, frame, asked.host_addr, writable).inspect_err(|_| unmark(call))?;
+    let me = call.me;
+    let gfn = Frame::containing(asked.host_addr).0;
+    if call.state.add_page(me, me.domain, gfn, Entry::Grant { frame, writable }).is_err() {
+        unmark(call);
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
     let by = call.domain().id;
     call.state.pin_grant(owner, reference, by, frame, writable);
     call.state.frames.hold(frame);
@@ -136,40 +141,6 @@ pub(super) fn granted_frame(
     Ok((frame, entry.part))
 }
 
-/// Maps the page at the caller's address.
-fn place(
-    call: &mut Call<'_>,
-    owner: usize,
-    frame: MachineFrame,
-    address: u64,
-    writable: bool,
-) -> Result<(), GrantStatus> {
-    let me = call.me.domain;
-    let state = &mut *call.state;
-    let at = state.domains[me].physmap.frame(Frame::containing(address).0);
-    if owner == me && !state.profile.is_arm() {
-        // On x86, a page of the domain itself leaves its frame, even if the mapping fails. As a
-        // grant, it can be at several frames.
-        let physmap = &mut state.domains[me].physmap;
-        if let Some(from) = physmap.find_own(frame) {
-            physmap
-                .put(from, Entry::Empty, &state.memory)
-                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
-        }
-    }
-    let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
-    if matches!(state.domains[me].physmap.entry(at), Entry::Grant { .. }) && !state.profile.is_arm()
-    {
-        // On Arm, the earlier mapping at the frame is lost.
-        call.state.crash(call.me, "it mapped a grant over another");
-        return Err(GrantStatus::GENERAL_ERROR);
-    }
-    state.domains[me]
-        .physmap
-        .put(at, Entry::Grant { frame, writable }, &state.memory)
-        .map_err(|_| GrantStatus::GENERAL_ERROR)
-}
-
 pub(super) fn unmap(call: &mut Call<'_>, asked: &mut GnttabUnmapGrantRef) {
     asked.status = try_unmap(call, asked).err().unwrap_or(GrantStatus::OKAY);
 }
@@ -187,24 +158,16 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
     if asked.host_addr == 0 {
         return Ok(());
     }
-    // Xen compares the frame, not the handle.
+    // Xen compares the page at the frame. On Arm the frame can be empty, or the page's own.
     let gfn = Frame::containing(asked.host_addr).0;
     let (there, arm) = (call.domain().physmap.get(gfn), call.state.profile.is_arm());
-    let fits = match there {
+    let at = call.domain().physmap.frame(gfn).filter(|_| match there {
         Entry::Grant { frame, .. } => frame == map.frame,
-        // Arm unmaps the frame if it holds the granted page (`p2m_remove_mapping`).
-        Entry::Ram(frame) | Entry::Xen(frame) => arm && frame == map.frame,
-        Entry::Empty | Entry::Hole => arm && call.domain().physmap.frame(gfn).is_some(),
-    };
-    if !fits {
-        return Err(GrantStatus::GENERAL_ERROR);
-    }
-    if let (Entry::Ram(_) | Entry::Xen(_), Some(at)) = (there, call.domain().physmap.frame(gfn)) {
-        let state = &mut *call.state;
-        let physmap = &mut state.domains[call.me.domain].physmap;
-        let unmapped = physmap.put(at, Entry::Empty, &state.memory);
-        unmapped.map_err(|_| GrantStatus::GENERAL_ERROR)?;
-    }
+        _ => arm,
+    });
+    let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
+    let removed = call.state.remove_page(call.me.domain, at, map.frame);
+    removed.map_err(|_| GrantStatus::GENERAL_ERROR)?;
     let handle = asked.handle as usize;
     call.domain_mut().grants.maps[handle] = Some(Map { address: asked.host_addr, ..map });
     call.state.end_map(call.me.domain, handle);

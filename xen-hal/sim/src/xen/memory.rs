@@ -180,8 +180,6 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
         return false;
     }
     let state = &mut *call.state;
-    let on_x86 = !state.profile.is_arm();
-    let physmap = &mut state.domains[target].physmap;
     // The domain keeps the pages even if they cannot be mapped at the frames.
     let pages: Vec<_> = (0..1_u64 << order)
         .map_while(|page| {
@@ -189,34 +187,18 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
             Some((first.checked_add(page), frame))
         })
         .collect();
-    for (gfn, frame) in &pages {
-        let Some(at) = gfn.and_then(|gfn| physmap.frame(gfn)) else { return false };
-        if on_x86 && matches!(physmap.entry(at), Entry::Grant { .. }) {
-            call.state.crash(call.me, "it populated a frame at which a grant is mapped");
-            return false;
-        }
-        if physmap.put(at, Entry::Ram(*frame), &state.memory).is_err() {
-            return false;
-        }
-    }
     pages.len() == 1 << order
+        && pages.iter().all(|(gfn, page)| {
+            let mut add = |gfn| state.add_page(call.me, target, gfn, Entry::Ram(*page));
+            gfn.is_some_and(|gfn| add(gfn).is_ok())
+        })
 }
 
 fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
     let Some(first) = first else { return false };
     (0..1_u64 << order).all(|page| {
-        let state = &mut *call.state;
-        let physmap = &mut state.domains[target].physmap;
-        let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
-        let Some(at) = at else { return false };
-        match physmap.entry(at) {
-            // One of Xen's pages leaves its frame, and is not counted.
-            Entry::Xen(page) => {
-                state.frames.release_of_xen(page);
-                physmap.put(at, Entry::Empty, &state.memory).is_ok()
-            }
-            _ => physmap.free(at, &mut state.frames, &state.memory).is_ok(),
-        }
+        let gfn = first.checked_add(page);
+        gfn.is_some_and(|gfn| call.state.release_page(target, gfn).is_ok())
     })
 }
 
@@ -267,6 +249,15 @@ fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, E
 
 /// `xenmem_add_to_physmap_batch`: each page has its own answer.
 fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answer {
+    let extents = usize::from(start)..usize::from(asked.size);
+    let extent = |call: &Call<'_>, page: usize| {
+        let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
+        Ok::<_, Errno>((index, call.read(asked.gpfns.as_ptr().wrapping_add(page).addr())?))
+    };
+    if call.state.profile.is_compat {
+        // `compat_memory_op` translates the lists before anything else.
+        extents.clone().try_for_each(|page| extent(call, page).map(|_| ()))?;
+    }
     let space = MapSpace(asked.space.into());
     if space == MapSpace::GMFN_RANGE {
         return Err(Errno::EOPNOTSUPP);
@@ -278,9 +269,8 @@ fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answe
     if space == MapSpace::DEV_MMIO && asked.size > 0 && asked.u.res0() != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    for page in usize::from(start)..usize::from(asked.size) {
-        let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
-        let at = call.read::<XenPfn>(asked.gpfns.as_ptr().wrapping_add(page).addr())?;
+    for page in extents {
+        let (index, at): (XenUlong, XenPfn) = extent(call, page)?;
         if at == NO_FRAME {
             return Err(Errno::EINVAL);
         }
@@ -317,7 +307,8 @@ fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
 /// `xenmem_add_to_physmap_one`.
 fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn: u64) -> Answer {
     let (arm, since_4_17) = (call.state.profile.is_arm(), call.state.profile.since(4, 17));
-    let at = call.state.domains[target].physmap.frame(gfn);
+    let own = &call.state.domains[target].physmap;
+    let at = own.frame(gfn);
     let entry = match space {
         MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
         MapSpace::SHARED_INFO => return Err(Errno::EINVAL),
@@ -325,53 +316,43 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
             page if call.state.frames.is_released(page) => return Err(Errno::EBUSY),
             page => Entry::Xen(page),
         },
-        MapSpace::GMFN if !arm => match call.state.domains[target].physmap.get(index) {
-            own @ (Entry::Ram(_) | Entry::Xen(_)) => own,
+        MapSpace::GMFN if !arm => match call.state.page_of(target, index) {
             // A page of the domain that is mapped as a grant has no other frame.
-            Entry::Grant { frame, .. } if call.state.frames.belongs_to(frame, target) => {
-                return Err(Errno::EXDEV);
-            }
-            _ if call.state.profile.since(4, 19) => return Err(Errno::EACCES),
-            _ => return Err(Errno::EINVAL),
+            Some(page) if own.recorded(page) != own.frame(index) => return Err(Errno::EXDEV),
+            Some(_) => own.get(index),
+            None if call.state.profile.since(4, 19) => return Err(Errno::EACCES),
+            None => return Err(Errno::EINVAL),
         },
         _ if arm => return Err(Errno::ENOSYS),
         _ => return Err(Errno::EINVAL),
     };
     let state = &mut *call.state;
-    let physmap = &mut state.domains[target].physmap;
+    let physmap = &state.domains[target].physmap;
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
-    let from = if arm { physmap.find_own(page) } else { physmap.find(page) };
-    // On Arm, one of Xen's pages that is mapped must be unmapped first. Grants of it do not count.
-    if arm && from.is_some() && since_4_17 {
-        return Err(Errno::EBUSY);
-    }
-    let Some(at) = at else {
-        if arm {
-            return Err(Errno::EINVAL);
-        }
-        // On x86 the page leaves its frame before Xen finds that the new one is impossible.
-        if let Some(from) = from {
-            physmap.put(from, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
-        }
-        return Err(Errno::ENOENT);
-    };
+    let from = physmap.recorded(page);
     if arm {
+        // One of Xen's pages that is mapped must be unmapped first. Grants of it do not count.
+        if from.is_some() && since_4_17 {
+            return Err(Errno::EBUSY);
+        }
         // RAM at the new frame stays allocated to the domain, without a frame.
-        return physmap.put(at, entry, &state.memory).map(|()| 0).map_err(|_| Errno::ENOMEM);
+        return state.add_page(call.me, target, gfn, entry).map(|()| 0);
     }
-    if from == Some(at) {
-        return Ok(0);
+    match at.map(|at| (at, physmap.entry(at))) {
+        // Xen's pages leave the frame.
+        Some((at, there)) if there.page().is_some_and(|page| state.frames.is_of_xen(page)) => {
+            let there = there.page().ok_or(Errno::ENOENT)?;
+            state.remove_page(target, at, there)?;
+        }
+        Some((_, there)) if there.page().is_some_and(|there| there != page) => {
+            state.release_page(target, gfn)?;
+        }
+        _ => {}
     }
-    match physmap.entry(at) {
-        Entry::Ram(_) => physmap.free(at, &mut state.frames, &state.memory)?,
-        Entry::Grant { .. } => return Err(Errno::EPERM),
-        Entry::Xen(_) | Entry::Empty | Entry::Hole => {}
+    if let Some(from) = from.filter(|from| Some(*from) != at) {
+        state.remove_page(target, from, page)?;
     }
-    if let Some(from) = from {
-        physmap.put(from, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
-    }
-    physmap.put(at, entry, &state.memory).map_err(|_| Errno::ENOMEM)?;
-    Ok(0)
+    state.add_page(call.me, target, gfn, entry).map(|()| 0)
 }
 
 /// Returns a page of the grant table. Grows the table if necessary.
@@ -392,10 +373,10 @@ fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<Machine
 fn remove(call: &mut Call<'_>, asked: XenRemoveFromPhysmap) -> Answer {
     let target = call.own_target(asked.domid)?;
     let state = &mut *call.state;
-    let physmap = &mut state.domains[target].physmap;
-    let at = physmap.frame(asked.gpfn).filter(|at| physmap.is_mapped(*at)).ok_or(Errno::ENOENT)?;
-    physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
-    Ok(0)
+    // Xen takes a reference of the page, and there is none of another domain's page.
+    let page = state.page_of(target, asked.gpfn).ok_or(Errno::ENOENT)?;
+    let at = state.domains[target].physmap.frame(asked.gpfn).ok_or(Errno::ENOENT)?;
+    state.remove_page(target, at, page).map(|()| 0)
 }
 
 fn memory_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {

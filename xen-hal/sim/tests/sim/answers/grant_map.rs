@@ -252,7 +252,7 @@ fn a_page_of_xens_can_be_lent_copied_and_moved() {
         let left = t.give(memory::command::RemoveFromPhysmap, &mut remove_of(t, 5));
         t.is("it has left its frame on x86", left, if x86 { ENOENT } else { OK });
         let moved = t.give(memory::command::AddToPhysmap, &mut move_of(t, 9, 10));
-        t.is("a grant is no page to move", moved, if x86 { EINVAL } else { ENOSYS });
+        t.is("a grant is no page to move", moved, if x86 { EXDEV } else { ENOSYS });
         let moved = t.give(memory::command::AddToPhysmap, &mut move_of(t, 0, 10));
         t.is("the table is moved", moved, if x86 { OK } else { ENOSYS });
         if !x86 {
