@@ -134,6 +134,24 @@ impl Altp2mCommand {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            9 => Some(crate::release::Release::new(4, 11)),
+            10 => Some(crate::release::Release::new(4, 12)),
+            11 => Some(crate::release::Release::new(4, 12)),
+            12 => Some(crate::release::Release::new(4, 12)),
+            13 => Some(crate::release::Release::new(4, 12)),
+            14 => Some(crate::release::Release::new(4, 13)),
+            15 => Some(crate::release::Release::new(4, 14)),
+            16 => Some(crate::release::Release::new(4, 14)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(Altp2mCommand(u32));

@@ -112,6 +112,17 @@ impl Domid {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            0x7FF5 => Some(crate::release::Release::new(4, 22)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(Domid(u16));
@@ -269,6 +280,17 @@ impl Virq {
             21 => Some("ARCH_5"),
             22 => Some("ARCH_6"),
             23 => Some("ARCH_7"),
+            _ => None,
+        }
+    }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            13 => Some(crate::release::Release::new(4, 6)),
             _ => None,
         }
     }

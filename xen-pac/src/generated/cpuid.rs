@@ -117,6 +117,18 @@ impl CpuidLeaf {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            4 => Some(crate::release::Release::new(4, 5)),
+            5 => Some(crate::release::Release::new(4, 10)),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]

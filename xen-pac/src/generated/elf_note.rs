@@ -147,6 +147,18 @@ impl ElfNote {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            18 => Some(crate::release::Release::new(4, 7)),
+            19 => Some(crate::release::Release::new(4, 19)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(ElfNote(u32));

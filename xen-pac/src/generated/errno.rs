@@ -327,6 +327,22 @@ impl Errno {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            20 => Some(crate::release::Release::new(4, 15)),
+            21 => Some(crate::release::Release::new(4, 7)),
+            30 => Some(crate::release::Release::new(4, 7)),
+            39 => Some(crate::release::Release::new(4, 7)),
+            90 => Some(crate::release::Release::new(4, 12)),
+            111 => Some(crate::release::Release::new(4, 12)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(Errno(i32));

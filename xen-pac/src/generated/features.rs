@@ -161,6 +161,24 @@ impl Feature {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            13 => Some(crate::release::Release::new(4, 6)),
+            14 => Some(crate::release::Release::new(4, 10)),
+            15 => Some(crate::release::Release::new(4, 11)),
+            16 => Some(crate::release::Release::new(4, 16)),
+            17 => Some(crate::release::Release::new(4, 16)),
+            18 => Some(crate::release::Release::new(4, 18)),
+            19 => Some(crate::release::Release::new(4, 18)),
+            20 => Some(crate::release::Release::new(4, 19)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(Feature(u32));

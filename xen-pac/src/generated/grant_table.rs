@@ -119,6 +119,17 @@ impl GrantStatus {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            -13 => Some(crate::release::Release::new(4, 16)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(GrantStatus(i16));

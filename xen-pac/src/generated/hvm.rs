@@ -320,6 +320,23 @@ impl HvmParam {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            32 => Some(crate::release::Release::new(4, 5)),
+            33 => Some(crate::release::Release::new(4, 5)),
+            34 => Some(crate::release::Release::new(4, 5)),
+            35 => Some(crate::release::Release::new(4, 6)),
+            36 => Some(crate::release::Release::new(4, 7)),
+            37 => Some(crate::release::Release::new(4, 9)),
+            38 => Some(crate::release::Release::new(4, 10)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(HvmParam(u32));
@@ -450,6 +467,18 @@ impl Altp2mMode {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            2 => Some(crate::release::Release::new(4, 9)),
+            3 => Some(crate::release::Release::new(4, 9)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(Altp2mMode(u64));
@@ -506,6 +535,18 @@ impl HvmMemType {
             2 => Some("mmio_dm"),
             3 => Some("unused"),
             4 => Some("ioreq_server"),
+            _ => None,
+        }
+    }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            3 => Some(crate::release::Release::new(4, 6)),
+            4 => Some(crate::release::Release::new(4, 8)),
             _ => None,
         }
     }

@@ -344,6 +344,19 @@ impl HypercallNr {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            40 => Some(crate::release::Release::new(4, 6)),
+            41 => Some(crate::release::Release::new(4, 9)),
+            42 => Some(crate::release::Release::new(4, 14)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(HypercallNr(u32));

@@ -73,6 +73,17 @@ impl MapSpace {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            5 => Some(crate::release::Release::new(4, 7)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(MapSpace(u32));
@@ -117,6 +128,19 @@ impl MemoryResource {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            0 => Some(crate::release::Release::new(4, 14)),
+            1 => Some(crate::release::Release::new(4, 12)),
+            2 => Some(crate::release::Release::new(4, 15)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(MemoryResource(u16));
@@ -147,6 +171,18 @@ impl GrantTableResource {
         match self.0 {
             0 => Some("shared"),
             1 => Some("status"),
+            _ => None,
+        }
+    }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            0 => Some(crate::release::Release::new(4, 14)),
+            1 => Some(crate::release::Release::new(4, 14)),
             _ => None,
         }
     }

@@ -108,6 +108,17 @@ impl NetifExtraType {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            4 => Some(crate::release::Release::new(4, 7)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(NetifExtraType(u8));
@@ -236,6 +247,19 @@ impl NetifCtrlType {
             8 => Some("GET_GREF_MAPPING_SIZE"),
             9 => Some("ADD_GREF_MAPPING"),
             10 => Some("DEL_GREF_MAPPING"),
+            _ => None,
+        }
+    }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            8 => Some(crate::release::Release::new(4, 10)),
+            9 => Some(crate::release::Release::new(4, 10)),
+            10 => Some(crate::release::Release::new(4, 10)),
             _ => None,
         }
     }

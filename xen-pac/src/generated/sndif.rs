@@ -344,6 +344,18 @@ impl XensndOp {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            8 => Some(crate::release::Release::new(4, 11)),
+            9 => Some(crate::release::Release::new(4, 11)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(XensndOp(u8));

@@ -70,6 +70,19 @@ impl VmAssistType {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            4 => Some(crate::release::Release::new(4, 7)),
+            5 => Some(crate::release::Release::new(4, 8)),
+            32 => Some(crate::release::Release::new(4, 6)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(VmAssistType(u32));

@@ -231,6 +231,22 @@ impl XsdSockmsgType {
             _ => None,
         }
     }
+
+    /// Returns the first release that honours the value; `None` for a value that is as old as
+    /// its type, or that is not one of the constants.
+    #[inline]
+    #[must_use]
+    pub const fn since(self) -> Option<crate::release::Release> {
+        match self.0 {
+            22 => Some(crate::release::Release::new(4, 9)),
+            23 => Some(crate::release::Release::new(4, 21)),
+            24 => Some(crate::release::Release::new(4, 21)),
+            25 => Some(crate::release::Release::new(4, 21)),
+            26 => Some(crate::release::Release::new(4, 21)),
+            0xFFFF => Some(crate::release::Release::new(4, 5)),
+            _ => None,
+        }
+    }
 }
 
 crate::access::named!(XsdSockmsgType(u32));

@@ -4,9 +4,7 @@ use super::context::{CodegenError, Context, Scope, by_arch, number};
 use super::docs::Docs;
 use super::text::call;
 use super::types::{Cell, Type, View};
-use crate::document::{
-    CallResult, CallShape, Command, CommandSet, File, Head, Radix, Release, ReleaseId,
-};
+use crate::document::{CallResult, CallShape, Command, CommandSet, File, Head, Radix};
 use crate::naming;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -85,7 +83,7 @@ fn one(
     let c = head.c.as_deref().unwrap_or(&head.name);
     let since = head.availability.releases.since;
     let honoured = head.availability.honoured_since.unwrap_or(since);
-    let (since, honoured) = (release(context, since), release(context, honoured));
+    let (since, honoured) = (context.release(since), context.release(honoured));
     let on = head.honoured_arch.map(|archs| {
         let names = archs.iter().map(|arch| context.arch_name(arch));
         quote!(on(#(#names),*))
@@ -110,13 +108,6 @@ fn one(
 
         #(#calls)*
     })
-}
-
-fn release(context: &Context<'_, '_>, release: ReleaseId) -> TokenStream {
-    let Release { major, minor } = context.manifest().release(release);
-    let number = |part: u16| number(part.into(), Radix::Decimal);
-    let (major, minor) = (number(major), number(minor));
-    quote!((#major, #minor))
 }
 
 fn shape(shape: CallShape) -> Ident {

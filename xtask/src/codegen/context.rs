@@ -3,7 +3,8 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    ArchId, ArchSet, Availability, Document, Head, Manifest, Radix, ReleaseId, ReleaseRange,
+    ArchId, ArchSet, Availability, Document, Head, Manifest, Radix, Release, ReleaseId,
+    ReleaseRange,
 };
 use crate::layout::{LayoutError, Layouts, Problem, Symbols};
 use crate::naming::{self, Names, Rule};
@@ -135,6 +136,14 @@ impl<'l, 'd> Context<'l, 'd> {
             [one] => format!("#[cfg({one})]\n"),
             several => format!("#[cfg(any({}))]\n", several.join(", ")),
         }
+    }
+
+    /// Returns `(4, 17)`, the arguments of `Release::new`.
+    pub(super) fn release(&self, release: ReleaseId) -> TokenStream {
+        let Release { major, minor } = self.manifest().release(release);
+        let number = |part: u16| number(part.into(), Radix::Decimal);
+        let (major, minor) = (number(major), number(minor));
+        quote!((#major, #minor))
     }
 
     /// Returns an architecture's name in Rust.

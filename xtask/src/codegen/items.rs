@@ -5,13 +5,13 @@ use super::context::{CodegenError, Context, Scope, by_arch, hex, number};
 use super::docs::Docs;
 use super::types::{Cell, Type, View, integer};
 use crate::document::{
-    ArchSet, BitField, Bits, Constant, Convention, Enumeration, Head, StringConstant, TypeAlias,
-    Word,
+    ArchSet, Availability, BitField, Bits, Constant, Convention, Enumeration, Head, Radix,
+    ReleaseId, StringConstant, TypeAlias, Word,
 };
 use crate::naming;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// `pub type XenPfn = u64;`
 pub(super) fn alias(
@@ -98,7 +98,7 @@ pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> Toke
         let (name, value) = (naming::ident(&name?), number(value.value, value.radix));
         Some(quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value);))
     });
-    let look_up = look_up(context, item);
+    let (look_up, since) = (look_up(context, item), since(context, item));
     quote! {
         #docs
         #cfg
@@ -118,6 +118,8 @@ pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> Toke
             pub const fn name(self) -> Option<&'static str> {
                 #look_up
             }
+
+            #since
         }
 
         #cfg
@@ -147,6 +149,35 @@ fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
         quote!(#cfg #number => Some(#name),)
     });
     quote!(match self.0 { #(#arms)* _ => None })
+}
+
+/// Returns the method `since`, if a value is later than its type.
+fn since(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
+    let honoured = |of: Availability| of.honoured_since.unwrap_or(of.releases.since);
+    // A value that got another name is as old as its first name.
+    let mut first: BTreeMap<i128, (ReleaseId, Radix)> = BTreeMap::new();
+    for value in &item.values {
+        let since = honoured(value.head.availability);
+        let first = first.entry(value.value).or_insert((since, value.radix));
+        first.0 = first.0.min(since);
+    }
+    first.retain(|_, (since, _)| *since > honoured(item.head.availability));
+    if first.is_empty() {
+        return TokenStream::new();
+    }
+    let arms = first.into_iter().map(|(value, (since, radix))| {
+        let (value, since) = (number(value, radix), context.release(since));
+        quote!(#value => Some(crate::release::Release::new #since),)
+    });
+    quote! {
+        /// Returns the first release that honours the value; `None` for a value that is as old as
+        /// its type, or that is not one of the constants.
+        #[inline]
+        #[must_use]
+        pub const fn since(self) -> Option<crate::release::Release> {
+            match self.0 { #(#arms)* _ => None }
+        }
+    }
 }
 
 /// How the target makes a hypercall, as data.

@@ -47,6 +47,7 @@ enumerations:
       - { name: old, value: 1, until: "4.5", doc: What was used before something better came. }
       - { name: new, value: 1, since: "4.6", doc: "Used [since] then." }
       - { name: narrow, value: 2, arch: [x86], doc: Found on the smaller processor. }
+      - { name: late, value: 0x3, since: "4.5", honoured_since: "4.6", doc: What came later. }
 "#,
     );
     holds(
@@ -58,6 +59,8 @@ enumerations:
             "Used \\[since\\] then.",
             "`SORT_new`. Since Xen 4.6.",
             "#[cfg(target_arch = \"x86\")] pub const NARROW: Self = Self(2);",
+            // Its second name is not later than the value.
+            "match self.0 { 0x3 => Some(crate::release::Release::new(4, 6)), _ => None, }",
             "match self.0 { 1 => Some(\"new\"), #[cfg(target_arch = \"x86\")] \
              2 => Some(\"narrow\"), _ => None, }",
         ],
