@@ -16,7 +16,7 @@ use crate::platform::{Frame, VcpuId};
 use crate::ring::RingFullError;
 use crate::suspend::{RestoreError, SuspendError};
 use crate::vcpu::VcpuError;
-use crate::version::RequireError;
+use crate::version::CommandError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -32,9 +32,9 @@ macro_rules! format {
 
 format! {
     Display2Format:
-    crate::Error, ConsoleError, DetectError, Errno, EventError, GrantError,
-    GrantInUseError<'_>, LendError,
-    MapError<'_>, MemoryError, ParameterError, RequireError, RingFullError, StoreError,
+    crate::Error, CommandError, ConsoleError, DetectError, Errno, EventError, GrantError,
+    GrantInUseError<'_>, LendError, MapError<'_>, MemoryError, ParameterError, RingFullError,
+    StoreError,
     UnsafePvClockError, VcpuError, VcpuId, XenbusError,
 }
 

@@ -13,7 +13,7 @@ use crate::ring::RingFullError;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::start_info::StartInfoError;
 use crate::vcpu::VcpuError;
-use crate::version::RequireError;
+use crate::version::CommandError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -85,9 +85,9 @@ pub enum Error {
     /// Xenstore failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The running hypervisor lacks a command.
+    /// A command failed, or the running hypervisor lacks it.
     #[error(transparent)]
-    Require(#[from] RequireError),
+    Command(#[from] CommandError),
     /// A vCPU operation failed.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),

@@ -453,7 +453,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
         // Before the areas, so that Xen marks every update of the run times that the guest reads.
         if !setup.runstates.is_empty() {
             steps.once(|| match UpdateFlag::request(xen) {
-                Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),
+                Err(VcpuError::Unsupported(_) | VcpuError::Errno(Errno::ENOSYS)) => Ok(()),
                 flag => {
                     self.flag = Some(flag?);
                     Ok(())

@@ -1,6 +1,7 @@
 //! The errors of HVM parameters, and the parameters that Xen has removed.
 
 use xen_pac::hvm::HvmParam;
+use xen_pac::release::Release;
 
 use crate::hypercall::Errno;
 
@@ -11,6 +12,16 @@ pub enum ParameterError {
     /// Current releases refuse the parameter for every caller and value. No hypercall was made.
     #[error(transparent)]
     Removed(#[from] Removed),
+    /// Only later releases have the parameter.
+    #[error("HVM parameter {parameter} needs Xen {since}; this is {running}")]
+    Release {
+        /// The parameter.
+        parameter: HvmParam,
+        /// The first release that has it.
+        since: Release,
+        /// The running release.
+        running: Release,
+    },
     /// Xen refused.
     #[error("Xen refused access to HVM parameter {parameter}: {errno}")]
     Refused {
@@ -35,16 +46,18 @@ impl ParameterError {
     pub const fn parameter(self) -> HvmParam {
         match self {
             Self::Removed(removed) => removed.parameter,
-            Self::Refused { parameter, .. } | Self::Unknown { parameter, .. } => parameter,
+            Self::Release { parameter, .. }
+            | Self::Refused { parameter, .. }
+            | Self::Unknown { parameter, .. } => parameter,
         }
     }
 
-    /// Returns Xen's error, if Xen refused. For a removed parameter, returns the error that Xen
-    /// would have returned.
+    /// Returns Xen's error, if Xen refused. For a removed parameter, and one that only later
+    /// releases have, returns the error of a parameter that does not exist.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
-            Self::Removed(_) => Some(Errno::EINVAL),
+            Self::Removed(_) | Self::Release { .. } => Some(Errno::EINVAL),
             Self::Refused { errno, .. } => Some(errno),
             Self::Unknown { .. } => None,
         }

@@ -49,6 +49,7 @@ use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmParam, command};
 
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
+use crate::version::{CommandError, Version};
 
 pub use error::{ParameterError, Removed, is_removed};
 pub use parameter::Parameter;
@@ -84,9 +85,9 @@ impl<H: Hypercall> Hvm<H> {
     /// # Errors
     ///
     /// [`ParameterError::Refused`]: `EPERM` for a parameter that the caller may not read, `ESRCH`
-    /// if the domain does not exist, `EINVAL` for a parameter that this release does not have or
-    /// for a domain without hardware virtualisation. [`ParameterError::Unknown`] for a value that
-    /// the parameter's type does not have.
+    /// if the domain does not exist, `EINVAL` for a domain without hardware virtualisation.
+    /// [`ParameterError::Release`] for a parameter that this release does not have.
+    /// [`ParameterError::Unknown`] for a value that the parameter's type does not have.
     pub fn get<V: ParamValue>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
         let value = self.get_raw(parameter.number())?;
         V::decode(value).ok_or(ParameterError::Unknown { parameter: parameter.number(), value })
@@ -98,8 +99,8 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Refused`], as for [`get`](Self::get); for some parameters also `ENODEV` or
-    /// `EEXIST`, as their documentation says.
+    /// [`ParameterError::Refused`] and [`ParameterError::Release`], as for [`get`](Self::get); for
+    /// some parameters also `ENODEV` or `EEXIST`, as their documentation says.
     pub fn set<V: SafeParam>(
         &self,
         parameter: Parameter<V>,
@@ -136,14 +137,15 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Refused`], as for [`get`](Self::get); [`ParameterError::Removed`], without
-    /// a hypercall, for a parameter that current releases refuse.
+    /// [`ParameterError::Refused`] and [`ParameterError::Release`], as for [`get`](Self::get);
+    /// [`ParameterError::Removed`], without a hypercall, for a parameter that current releases
+    /// refuse.
     pub fn get_raw(&self, parameter: HvmParam) -> Result<u64, ParameterError> {
         error::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, 0);
         self.xen
             .call(command::GetParam, &mut argument)
-            .map_err(|errno| ParameterError::Refused { parameter, errno })?;
+            .map_err(|errno| self.refused(parameter, errno))?;
         Ok(argument.value)
     }
 
@@ -163,7 +165,18 @@ impl<H: Hypercall> Hvm<H> {
         // SAFETY: the argument holds no pointer; for what its value names, the caller's obligations
         // are the same.
         unsafe { self.xen.call_unchecked(command::SetParam, &mut argument) }
-            .map_err(|errno| ParameterError::Refused { parameter, errno })
+            .map_err(|errno| self.refused(parameter, errno))
+    }
+
+    /// Returns why Xen refused access to a parameter.
+    #[cold]
+    fn refused(&self, parameter: HvmParam, errno: Errno) -> ParameterError {
+        match Version::new(&self.xen).explain_release("", parameter.since(), errno) {
+            CommandError::Release { since, running, .. } => {
+                ParameterError::Release { parameter, since, running }
+            }
+            _ => ParameterError::Refused { parameter, errno },
+        }
     }
 
     /// Flushes the address translations of all vCPUs of the running domain. x86 only. Upstream:
@@ -210,10 +223,11 @@ mod x86 {
     use xen_pac::hvm::{CallbackVia, XenHvmEvtchnUpcallVector, command};
 
     use super::Hvm;
-    use crate::hypercall::{Commands, Errno, Hypercall};
+    use crate::hypercall::{Commands, Hypercall};
     #[cfg(doc)]
     use crate::memory::WidthLatch;
     use crate::platform::{VcpuId, XenCpuid};
+    use crate::version::{CommandError, Version};
 
     /// An interrupt vector for upcalls, which is not one of the processor's exceptions.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -270,10 +284,16 @@ mod x86 {
         ///
         /// # Errors
         ///
-        /// `ENOENT` for a vCPU that the domain does not have; `ENOSYS` before 4.6.
-        pub fn set_upcall_vector(&self, vcpu: VcpuId, vector: UpcallVector) -> Result<(), Errno> {
+        /// `ENOENT` for a vCPU that the domain does not have; [`CommandError::Release`] before 4.6.
+        pub fn set_upcall_vector(
+            &self,
+            vcpu: VcpuId,
+            vector: UpcallVector,
+        ) -> Result<(), CommandError> {
             let mut argument = XenHvmEvtchnUpcallVector::new(vcpu.0, vector.0);
-            self.xen.call(command::SetEvtchnUpcallVector, &mut argument)
+            self.xen.call(command::SetEvtchnUpcallVector, &mut argument).map_err(|errno| {
+                Version::new(&self.xen).explain(command::SetEvtchnUpcallVector, errno)
+            })
         }
     }
 }

@@ -59,6 +59,7 @@ use xen_pac::sched::{
 };
 
 use crate::hypercall::{Commands, Errno, Hypercall, check};
+use crate::version::{CommandError, Version};
 #[cfg(feature = "embedded-hal")]
 pub use delay::Delay;
 
@@ -193,10 +194,11 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// # Errors
     ///
     /// `EPERM` in other domains, `EINVAL` for a CPU that does not exist, `EBUSY` while another
-    /// override is in force, `ENOSYS` before Xen 4.7.
-    pub fn pin_override(&self, physical: Option<u32>) -> Result<(), Errno> {
-        let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL)?;
-        self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu))
+    /// override is in force, [`CommandError::Release`] before Xen 4.7.
+    pub fn pin_override(&self, physical: Option<u32>) -> Result<(), CommandError> {
+        let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL);
+        pcpu.and_then(|pcpu| self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu)))
+            .map_err(|errno| Version::new(&self.xen).explain(command::PinOverride, errno))
     }
 
     /// Starts one of the domain's two watchdogs. Unless it is kicked, Xen ends the domain after

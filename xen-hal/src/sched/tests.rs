@@ -15,6 +15,7 @@ use crate::event::Port;
 use crate::hypercall::Errno;
 use crate::platform::Interrupts;
 use crate::testing::{Fake, Script, argument_at, errno};
+use crate::version::CommandError;
 
 /// Returns the ports that a poll names.
 fn ports_of(poll: &SchedPoll) -> Vec<u32> {
@@ -85,6 +86,7 @@ fn an_exit_insists() {
 
 #[test]
 fn the_other_ends_are_told_by_their_arguments() {
+    let refused = |answer: Result<(), CommandError>| answer.map_err(CommandError::errno);
     let xen = Script::new()
         .argument(command::ShutdownCode, |shutdown| {
             assert_eq!(shutdown.reason, ShutdownReason::CRASH);
@@ -101,14 +103,15 @@ fn the_other_ends_are_told_by_their_arguments() {
         .argument(command::PinOverride, |pin| {
             assert_eq!(pin.pcpu, -1);
             0
-        });
+        })
+        .bare(xen_pac::version::command::Version, 4 << 16 | 17);
     let sched = Sched::new(&xen);
     sched.shutdown_code(ShutdownReason::CRASH).unwrap();
     assert_eq!(sched.remote_shutdown(Domid(4), ShutdownReason::REBOOT), Err(Errno::EPERM));
     sched.pin_override(Some(2)).unwrap();
     sched.pin_override(None).unwrap();
     assert_eq!(
-        sched.pin_override(Some(u32::MAX)),
+        refused(sched.pin_override(Some(u32::MAX))),
         Err(Errno::EINVAL),
         "expected an error: the number is no CPU, and Xen would read it as unpinning"
     );

@@ -21,6 +21,7 @@ use crate::atomic::{AtomicU8, AtomicU32, Ordering};
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
+use crate::version::Version;
 
 /// Memory that Xen updates for one vCPU, usually in a `static`. Use one for each vCPU and each
 /// kind.
@@ -76,7 +77,7 @@ pub trait Block: Data {
         vcpu: VcpuId,
         block: NonNull<Self>,
         frame: Option<(Frame, u32)>,
-    ) -> Result<(), Errno>;
+    ) -> Result<(), VcpuError>;
 }
 
 impl Block for raw::VcpuInfo {
@@ -85,11 +86,11 @@ impl Block for raw::VcpuInfo {
         vcpu: VcpuId,
         _: NonNull<Self>,
         frame: Option<(Frame, u32)>,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), VcpuError> {
         let (frame, offset) = frame.ok_or(Errno::EINVAL)?;
         let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
         // SAFETY: Xen may write to the block, which is at this frame.
-        unsafe { xen.call_unchecked(command::RegisterVcpuInfo, (vcpu, &mut argument)) }
+        Ok(unsafe { xen.call_unchecked(command::RegisterVcpuInfo, (vcpu, &mut argument)) }?)
     }
 }
 
@@ -102,19 +103,22 @@ macro_rules! block {
                 vcpu: VcpuId,
                 block: NonNull<Self>,
                 frame: Option<(Frame, u32)>,
-            ) -> Result<(), Errno> {
+            ) -> Result<(), VcpuError> {
                 let Some((frame, offset)) = frame else {
                     block.as_ptr().expose_provenance();
                     let address = $address::from_v(Handle::from_ptr(block.as_ptr()));
                     let mut argument = $argument::new(address);
                     // SAFETY: Xen may write to the block, and the caller guarantees that page
                     // tables map the block at this address.
-                    return unsafe { xen.call_unchecked(command::$virtual, (vcpu, &mut argument)) };
+                    unsafe { xen.call_unchecked(command::$virtual, (vcpu, &mut argument)) }?;
+                    return Ok(());
                 };
                 let page = frame.address().ok_or(Errno::EINVAL)?;
                 let mut argument = $argument::new($address::from_p(page | u64::from(offset)));
                 // SAFETY: Xen may write to the block, which is at this frame.
                 unsafe { xen.call_unchecked(command::$physical, (vcpu, &mut argument)) }
+                    .map_err(|errno| Version::new(xen).explain(command::$physical, errno))?;
+                Ok(())
             }
         }
     };
@@ -210,8 +214,8 @@ impl<T: Block> Area<T> {
     ///
     /// Those of the registration, except [`VcpuError::Taken`]. For a [`VcpuInfo`], `EINVAL` or
     /// `EBUSY` if the domain was not restored or this was called before; nothing has changed then.
-    /// `ENOSYS` if the domain was moved to a Xen before 4.18, which cannot register the other kinds
-    /// by their physical address.
+    /// [`VcpuError::Unsupported`] if the domain was moved to a Xen before 4.18, which cannot
+    /// register the other kinds by their physical address.
     pub fn reregister(
         &'static self,
         space: &(impl AddressSpace + ?Sized),
@@ -239,7 +243,7 @@ impl<T: Block> Area<T> {
         };
         // SAFETY: the area is static, and only Xen uses it from now. The address space guarantees
         // that it is at this frame; for the virtual form, the caller's obligations are the same.
-        Ok(unsafe { T::pass(xen, vcpu, self.block(), place) }?)
+        unsafe { T::pass(xen, vcpu, self.block(), place) }
     }
 }
 
@@ -375,8 +379,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// # Errors
     ///
     /// [`VcpuError::Taken`], [`VcpuError::StaleLatch`] and [`VcpuError::NotMapped`]
-    /// before the hypercall; `ENOSYS` before 4.18; `EINVAL` or `EACCES` if the domain cannot write
-    /// to the frame, and `EINVAL` on Arm.
+    /// before the hypercall; [`VcpuError::Unsupported`] before 4.18 and on Arm; `EINVAL` or
+    /// `EACCES` if the domain cannot write to the frame.
     pub fn register_runstate_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -424,8 +428,9 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`VcpuError::Taken`] and [`VcpuError::NotMapped`] before the hypercall; `ENOSYS`
-    /// before 4.18; `EINVAL` or `EACCES` if the domain cannot write to the frame.
+    /// [`VcpuError::Taken`] and [`VcpuError::NotMapped`] before the hypercall;
+    /// [`VcpuError::Unsupported`] before 4.18; `EINVAL` or `EACCES` if the domain cannot write to
+    /// the frame.
     pub fn register_time_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),

@@ -56,6 +56,7 @@ use xen_pac::vcpu::{
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::VcpuId;
+use crate::version::CommandError;
 
 pub use area::Area;
 pub(crate) use area::Block;
@@ -89,9 +90,33 @@ pub enum VcpuError {
     /// The address space has no frame for the area, which is at this address.
     #[error("no guest frame is mapped at the area's address {0:#x}")]
     NotMapped(usize),
+    /// Only later releases or other architectures have the operation.
+    #[error(transparent)]
+    Unsupported(CommandError),
     /// Xen refused.
     #[error("Xen refused a vCPU operation: {0}")]
     Errno(#[from] Errno),
+}
+
+impl VcpuError {
+    /// Returns Xen's error, if Xen refused.
+    #[must_use]
+    pub const fn errno(self) -> Option<Errno> {
+        match self {
+            Self::Errno(errno) => Some(errno),
+            Self::Unsupported(error) => Some(error.errno()),
+            _ => None,
+        }
+    }
+}
+
+impl From<CommandError> for VcpuError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused { errno, .. } => Self::Errno(errno),
+            lacking => Self::Unsupported(lacking),
+        }
+    }
 }
 
 /// One of the domain's vCPUs.

@@ -9,10 +9,11 @@ use xen_pac::access::ReadOnly;
 use xen_pac::vcpu::{Runstate, VcpuRunstateInfo, XEN_RUNSTATE_UPDATE, command, raw};
 use xen_pac::vm_assist::{VmAssistType, command as vm_assist};
 
-use super::Vcpu;
+use super::{Vcpu, VcpuError};
 use crate::atomic::{Ordering, fence};
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
+use crate::version::Version;
 
 /// A vCPU's state, when it began, and the time that the vCPU has spent in each state.
 ///
@@ -49,9 +50,13 @@ impl UpdateFlag {
     ///
     /// # Errors
     ///
-    /// `EINVAL` before 4.8, and `ENOSYS` if the hypercall is missing.
-    pub fn request(xen: impl Hypercall) -> Result<Self, Errno> {
-        xen.call(vm_assist::Enable, VmAssistType::RUNSTATE_UPDATE_FLAG.0 as usize)?;
+    /// [`VcpuError::Unsupported`] before 4.8.
+    pub fn request(xen: impl Hypercall) -> Result<Self, VcpuError> {
+        let flag = VmAssistType::RUNSTATE_UPDATE_FLAG;
+        xen.call(vm_assist::Enable, flag.0 as usize).map_err(|errno| {
+            let name = "VMASST_TYPE_runstate_update_flag";
+            Version::new(&xen).explain_release(name, flag.since(), errno)
+        })?;
         Ok(Self(()))
     }
 }

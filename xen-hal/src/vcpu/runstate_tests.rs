@@ -3,6 +3,8 @@ use crate::platform::VcpuId;
 use crate::testing::{Script, errno};
 use core::cell::RefCell;
 use proptest::prelude::*;
+use std::string::ToString;
+use xen_pac::version::command as version;
 
 fn handle(info: &mut raw::VcpuRunstateInfo) -> VcpuRunstateInfo<'_> {
     // SAFETY: the borrow lasts as long as the handle, through which alone the memory is read.
@@ -36,9 +38,11 @@ fn the_mark_is_asked_for_by_number() {
             assert_eq!(kind, 5);
             0
         })
-        .value(vm_assist::Enable, |_| errno(Errno::EINVAL));
+        .value(vm_assist::Enable, |_| errno(Errno::EINVAL))
+        .bare(version::Version, 4 << 16 | 7);
     UpdateFlag::request(&xen).unwrap();
-    assert_eq!(UpdateFlag::request(&xen).unwrap_err(), Errno::EINVAL);
+    let refused = UpdateFlag::request(&xen).unwrap_err();
+    assert_eq!(refused.to_string(), "VMASST_TYPE_runstate_update_flag needs Xen 4.8; this is 4.7");
 }
 
 proptest! {

@@ -15,6 +15,26 @@
 //! #     assert_eq!(may_use_a_vector(&guest.xen()), Ok(true));
 //! # });
 //! ```
+//!
+//! # What not every release has
+//!
+//! This crate supports Xen from 4.4. Its operations that need a later release are these:
+//!
+//! | since | operation |
+//! |---|---|
+//! | 4.6 | [`Hvm::set_upcall_vector`](crate::hvm::Hvm) |
+//! | 4.7 | [`Sched::pin_override`](crate::sched::Sched::pin_override), [`Version::build_id`], `Vcpu::initialise` |
+//! | 4.8 | [`UpdateFlag::request`](crate::vcpu::UpdateFlag::request) |
+//! | 4.18 | [`Vcpu::register_runstate_physical`](crate::vcpu::Vcpu::register_runstate_physical), `Vcpu::register_time_physical` |
+//! | 4.20 | [`Version::long_extraversion`], [`Version::long_capabilities`], [`Version::long_changeset`], [`Version::long_command_line`] |
+//!
+//! and access to [parameters](crate::hvm::parameter) for which
+//! [`HvmParam::since`](xen_pac::hvm::HvmParam::since) returns a release. If the running Xen lacks
+//! an operation, its error names the release that has it: [`CommandError::Release`],
+//! [`VcpuError::Unsupported`](crate::vcpu::VcpuError::Unsupported) or
+//! [`ParameterError::Release`](crate::hvm::ParameterError::Release). The operation asks for the
+//! release only after Xen has refused it, so success costs no hypercall more, and nothing is
+//! cached. To choose another way first, call [`Version::require`].
 
 mod types;
 
@@ -48,29 +68,50 @@ pub struct CompileInfo {
     pub date: Text<32>,
 }
 
-/// Why a command cannot be used on the running hypervisor.
+/// A command that not every Xen has failed, or cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RequireError {
+pub enum CommandError {
     /// Only later releases have it.
-    #[error("{command} needs Xen {since}; this is {running}")]
+    #[error("{name} needs Xen {since}; this is {running}")]
     Release {
         /// The command's name in C.
-        command: &'static str,
+        name: &'static str,
         /// The first release that has it.
         since: Release,
         /// The running release.
         running: Release,
+        /// Xen's error; `ENOSYS` if the command was not issued.
+        errno: Errno,
     },
     /// Only other architectures have it.
-    #[error("{command} does not exist on this architecture")]
+    #[error("{name} does not exist on this architecture")]
     Architecture {
         /// The command's name in C.
-        command: &'static str,
+        name: &'static str,
+        /// Xen's error; `ENOSYS` if the command was not issued.
+        errno: Errno,
     },
-    /// A hypercall failed.
-    #[error("the hypercall failed: {0}")]
-    Hypercall(#[from] Errno),
+    /// Xen refused a hypercall.
+    #[error("Xen refused {name}: {errno}")]
+    Refused {
+        /// The command's name in C.
+        name: &'static str,
+        /// Xen's reason.
+        errno: Errno,
+    },
+}
+
+impl CommandError {
+    /// Returns Xen's error; `ENOSYS` if [`Version::require`] found that Xen lacks the command.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::Release { errno, .. }
+            | Self::Architecture { errno, .. }
+            | Self::Refused { errno, .. } => errno,
+        }
+    }
 }
 
 impl<H: Hypercall> Version<H> {
@@ -93,33 +134,84 @@ impl<H: Hypercall> Version<H> {
     ///
     /// ```
     /// use xen_hal::hypercall::Hypercall;
-    /// use xen_hal::version::{RequireError, Version};
-    /// use xen_pac::version::command::Extraversion2;
+    /// use xen_hal::version::{CommandError, Version};
+    /// use xen_pac::vcpu::command::RegisterRunstatePhysArea;
     ///
-    /// fn extraversion(xen: &impl Hypercall) -> Result<[u8; 64], RequireError> {
-    ///     let version = Version::new(xen);
-    ///     version.require(Extraversion2)?; // "XENVER_extraversion2 needs Xen 4.20; this is 4.17"
-    ///     Ok(version.long_extraversion()?.0)
+    /// /// Chooses the form of the areas before the first one is registered.
+    /// fn by_physical_address(xen: &impl Hypercall) -> Result<bool, CommandError> {
+    ///     match Version::new(xen).require(RegisterRunstatePhysArea) {
+    ///         Ok(_) => Ok(true),
+    ///         Err(CommandError::Release { .. } | CommandError::Architecture { .. }) => Ok(false),
+    ///         Err(error) => Err(error),
+    ///     }
     /// }
     /// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
-    /// #     let text = extraversion(&guest.xen()).unwrap_err().to_string();
-    /// #     assert_eq!(text, "XENVER_extraversion2 needs Xen 4.20; this is 4.17");
+    /// #     assert_eq!(by_physical_address(&guest.xen()), Ok(false));
     /// # });
     /// ```
     ///
     /// # Errors
     ///
-    /// [`RequireError::Release`] with the first release that has the command;
-    /// [`RequireError::Architecture`]; [`RequireError::Hypercall`].
-    pub fn require<C: Command>(&self, _: C) -> Result<Release, RequireError> {
-        let running = self.release()?;
-        let (command, since) = (C::NAME, C::HONOURED_SINCE);
+    /// [`CommandError::Release`] with the first release that has the command;
+    /// [`CommandError::Architecture`]; [`CommandError::Refused`] if Xen does not return its
+    /// release.
+    pub fn require<C: Command>(&self, _: C) -> Result<Release, CommandError> {
+        let (name, since, errno) = (C::NAME, C::HONOURED_SINCE, Errno::ENOSYS);
+        let running = self.release().map_err(|errno| CommandError::Refused {
+            name: <command::Version as Command>::NAME,
+            errno,
+        })?;
         if !C::HONOURED {
-            Err(RequireError::Architecture { command })
+            Err(CommandError::Architecture { name, errno })
         } else if running < since {
-            Err(RequireError::Release { command, since, running })
+            Err(CommandError::Release { name, since, running, errno })
         } else {
             Ok(running)
+        }
+    }
+
+    /// Returns why Xen refused a command: if the running release or this architecture lacks it,
+    /// says so. The operations of this crate that need a later release than 4.4 do this:
+    ///
+    /// ```
+    /// use xen_hal::Xen;
+    /// use xen_hal::hypercall::Hypercall;
+    /// use xen_hal::version::CommandError;
+    ///
+    /// fn extraversion(xen: impl Hypercall + Copy) -> Result<[u8; 64], CommandError> {
+    ///     Ok(Xen::new(xen).version().long_extraversion()?.0)
+    /// }
+    /// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+    /// let refused = extraversion(guest.xen()).unwrap_err();
+    /// assert_eq!(refused.to_string(), "XENVER_extraversion2 needs Xen 4.20; this is 4.17");
+    /// # });
+    /// ```
+    ///
+    /// Only a refusal costs a second hypercall, and a command that a distribution has ported back
+    /// works. Xen answers a command that it lacks with `ENOSYS`, `EINVAL` or `EOPNOTSUPP`; any
+    /// other error is Xen's reason.
+    #[cold]
+    pub fn explain<C: Command>(&self, _: C, errno: Errno) -> CommandError {
+        match C::HONOURED {
+            false if lacks(errno) => CommandError::Architecture { name: C::NAME, errno },
+            _ => self.explain_release(C::NAME, Some(C::HONOURED_SINCE), errno),
+        }
+    }
+
+    /// Does the same for what Xen has since a release.
+    #[cold]
+    pub(crate) fn explain_release(
+        &self,
+        name: &'static str,
+        since: Option<Release>,
+        errno: Errno,
+    ) -> CommandError {
+        let since = since.filter(|_| lacks(errno));
+        match since.map(|since| (since, self.release())) {
+            Some((since, Ok(running))) if running < since => {
+                CommandError::Release { name, since, running, errno }
+            }
+            _ => CommandError::Refused { name, errno },
         }
     }
 
@@ -230,8 +322,8 @@ impl<H: Hypercall> Version<H> {
     /// - `EPERM` in an unprivileged domain.
     /// - `ENODATA` if the hypervisor was linked without one.
     /// - `ENOBUFS` if `N` is too small, `EINVAL` if it is 0.
-    /// - `ENOSYS` before Xen 4.7.
-    pub fn build_id<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+    /// - [`CommandError::Release`] before Xen 4.7.
+    pub fn build_id<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::BuildId)
     }
 
@@ -240,8 +332,8 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
-    pub fn long_extraversion<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+    /// `ENOBUFS` if `N` is too small, [`CommandError::Release`] before Xen 4.20.
+    pub fn long_extraversion<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::Extraversion2)
     }
 
@@ -250,8 +342,8 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
-    pub fn long_capabilities<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+    /// `ENOBUFS` if `N` is too small, [`CommandError::Release`] before Xen 4.20.
+    pub fn long_capabilities<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::Capabilities2)
     }
 
@@ -260,8 +352,8 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
-    pub fn long_changeset<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+    /// `ENOBUFS` if `N` is too small, [`CommandError::Release`] before Xen 4.20.
+    pub fn long_changeset<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::Changeset2)
     }
 
@@ -270,8 +362,9 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// `EPERM` in an unprivileged domain, `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
-    pub fn long_command_line<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+    /// `EPERM` in an unprivileged domain, `ENOBUFS` if `N` is too small, [`CommandError::Release`]
+    /// before Xen 4.20.
+    pub fn long_command_line<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::Commandline2)
     }
 
@@ -284,7 +377,10 @@ impl<H: Hypercall> Version<H> {
     }
 
     /// Returns the bytes, and the number that Xen wrote.
-    fn long<C: Command, const N: usize>(&self, _: C) -> Result<([u8; N], usize), Errno> {
+    fn long<C: Command, const N: usize>(
+        &self,
+        command: C,
+    ) -> Result<([u8; N], usize), CommandError> {
         // A buffer of more than 2^32 - 1 bytes is passed as one of that length.
         let mut buffer = Buffer { len: u32::try_from(N).unwrap_or(u32::MAX), bytes: [0; N] };
         // SAFETY: the commands read the length and write at most that many bytes after it, which
@@ -292,8 +388,16 @@ impl<H: Hypercall> Version<H> {
         let answer = unsafe {
             self.xen.call2(C::HYPERCALL, C::NUMBER as usize, (&raw mut buffer).expose_provenance())
         };
-        check(answer).map(|length| (buffer.bytes, length.min(N)))
+        match check(answer) {
+            Ok(length) => Ok((buffer.bytes, length.min(N))),
+            Err(errno) => Err(self.explain(command, errno)),
+        }
     }
+}
+
+/// Whether Xen answers so to a command that it lacks.
+fn lacks(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSYS | Errno::EINVAL | Errno::EOPNOTSUPP)
 }
 
 /// The length of a buffer and the buffer, as `xen_build_id` and `xen_varbuf`.
@@ -312,26 +416,53 @@ mod tests {
     fn a_command_is_refused_before_the_release_that_has_it() {
         use xen_pac::{hvm, sched, vcpu};
 
+        const ENOSYS: Errno = Errno::ENOSYS;
+
         let on = |major: isize, minor: isize| {
             Version::new(Fake(move |_, _: &[usize]| (major << 16) | minor))
         };
         let (since, running) = (Release::new(4, 18), Release::new(4, 17));
-        let command = "VCPUOP_register_runstate_phys_area";
+        let name = "VCPUOP_register_runstate_phys_area";
         let area = vcpu::command::RegisterRunstatePhysArea;
         if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
-            let refused = Err(RequireError::Release { command, since, running });
-            assert_eq!(on(4, 17).require(area), refused);
+            let refused = CommandError::Release { name, since, running, errno: ENOSYS };
+            assert_eq!(on(4, 17).require(area), Err(refused));
+            assert_eq!(on(4, 17).explain(area, ENOSYS), refused);
             assert_eq!(on(4, 18).require(area), Ok(since));
         } else {
-            assert_eq!(on(4, 18).require(area), Err(RequireError::Architecture { command }));
-            let command = "HVMOP_get_time";
-            let refused = Err(RequireError::Architecture { command });
+            let refused = CommandError::Architecture { name, errno: ENOSYS };
+            assert_eq!(on(4, 18).require(area), Err(refused));
+            assert_eq!(on(4, 18).explain(area, ENOSYS), refused);
+            let name = "HVMOP_get_time";
+            let refused = Err(CommandError::Architecture { name, errno: ENOSYS });
             assert_eq!(on(4, 18).require(hvm::command::GetTime), refused);
         }
         assert_eq!(on(4, 4).require(sched::command::Poll), Ok(Release::new(4, 4)));
         let failing = Version::new(Fake(|_, _: &[usize]| errno(Errno::EPERM)));
-        let refused = failing.require(sched::command::Poll);
-        assert_eq!(refused, Err(RequireError::Hypercall(Errno::EPERM)));
+        let refused = CommandError::Refused { name: "XENVER_version", errno: Errno::EPERM };
+        assert_eq!(failing.require(sched::command::Poll), Err(refused));
+    }
+
+    #[test]
+    fn a_refusal_names_the_release_that_has_the_command() {
+        let on = |minor: isize| Version::new(Fake(move |_, _: &[usize]| (4 << 16) | minor));
+        let (since, running) = (Release::new(4, 20), Release::new(4, 19));
+        let name = "XENVER_changeset2";
+        for errno in [Errno::ENOSYS, Errno::EINVAL, Errno::EOPNOTSUPP] {
+            let refused = CommandError::Release { name, since, running, errno };
+            assert_eq!(on(19).explain(command::Changeset2, errno), refused);
+            assert_eq!(refused.errno(), errno);
+            // This release has it.
+            let refused = CommandError::Refused { name, errno };
+            assert_eq!(on(20).explain(command::Changeset2, errno), refused);
+        }
+        // Xen would not say this of a command that it lacks.
+        let refused = CommandError::Refused { name, errno: Errno::ENOBUFS };
+        assert_eq!(on(19).explain(command::Changeset2, Errno::ENOBUFS), refused);
+        // Xen does not return its release.
+        let failing = Version::new(Fake(|_, _: &[usize]| errno(Errno::EPERM)));
+        let refused = CommandError::Refused { name, errno: Errno::ENOSYS };
+        assert_eq!(failing.explain(command::Changeset2, Errno::ENOSYS), refused);
     }
 
     #[test]
@@ -341,6 +472,9 @@ mod tests {
             assert_eq!(Version::new(&xen).build_id::<4>().map(|(_, length)| length), length);
         }
         let xen = Fake(|_, _: &[usize]| errno(Errno::ENOBUFS));
-        assert_eq!(Version::new(&xen).build_id::<4>(), Err(Errno::ENOBUFS));
+        assert_eq!(
+            Version::new(&xen).build_id::<4>().map_err(CommandError::errno),
+            Err(Errno::ENOBUFS)
+        );
     }
 }

@@ -8,8 +8,8 @@ mod packages;
 
 use imports::Crate;
 use std::fs;
-use xtask::ci;
 use xtask::commands::workspace_root;
+use xtask::{ci, document, naming, yaml};
 
 /// The width of rustfmt, for every text file.
 const WIDTH: usize = 100;
@@ -155,4 +155,34 @@ fn no_modules_import_each_other_in_a_circle() {
         found.extend(krate.circles().into_iter().map(|circle| format!("{name}: {circle}")));
     }
     judge("modules import each other in a circle", &found);
+}
+
+/// An operation of xen-hal that a supported release lacks must name the release that has it.
+#[test]
+fn xen_hal_explains_why_a_late_command_is_refused() {
+    let root = workspace_root();
+    let sources = yaml::load(&root.join("abi-yaml")).expect("the description");
+    let (document, _) = document::read(&sources);
+    let files = document.expect("the description is right").files;
+    let commands = files.iter().flat_map(|file| &file.commands).flat_map(|set| &set.list);
+    let is_late = |of: &document::Availability| {
+        of.honoured_since.unwrap_or(of.releases.since) > document::ReleaseId(0)
+    };
+    let late = commands.map(|command| &command.head).filter(|head| is_late(&head.availability));
+    let late: Vec<String> = late.map(|head| naming::TYPE.name(&head.name)).collect();
+    assert!(late.contains(&"Extraversion2".to_owned()), "{late:?}");
+    let mut found = Vec::new();
+    for file in ci::files(&root).expect("a git checkout") {
+        if !file.starts_with("xen-hal/src/") || file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(root.join(&file)).expect("a source");
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        let names = words.clone().zip(words.clone().skip(2));
+        let uses = |name: &&String| names.clone().any(|(a, b)| a == "command" && b == *name);
+        if !words.any(|word| word == "explain") {
+            found.extend(late.iter().filter(uses).map(|name| format!("{file}: {name}")));
+        }
+    }
+    judge("call `Version::explain` if Xen refuses a command that older releases lack", &found);
 }

@@ -102,7 +102,8 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     world.attach(machine)?;
     line!(t, "update flag:", UpdateFlag::request(machine.xen()).map(drop));
-    let marked = UpdateFlag::request(machine.xen())?;
+    let marked =
+        UpdateFlag::request(machine.xen()).required("Xen marks the run times that it writes")?;
     let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
     // SAFETY: every page table maps all memory to itself, here and below.
     let registered =

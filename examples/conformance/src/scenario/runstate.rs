@@ -12,7 +12,8 @@ use xen_hal::clock::{Clock, PvClock};
 use xen_hal::hypercall::Hypercall;
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu};
+use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu, VcpuError};
+use xen_hal::version::CommandError;
 use xen_pac::base::Virq;
 use xen_pac::shared_info::VcpuTimeInfo;
 use xen_pac::vcpu::Runstate;
@@ -34,7 +35,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let ipi = xen.events().bind_ipi(SECOND)?;
     machine.world().set_port(SECOND, ipi.port());
     machine.enable_interrupts();
-    let marked = UpdateFlag::request(machine.xen())?;
+    let marked =
+        UpdateFlag::request(machine.xen()).required("Xen marks the run times that it writes")?;
     let latch = WidthLatch::new(machine.xen())?;
     let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
     let (mine, spare) = (area(machine, 3), area(machine, 4));
@@ -42,6 +44,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(latch, mine) }.map(drop));
     let physical = me.register_runstate_physical(&machine.space(), latch, area(machine, 7));
     line!(t, "by a physical address:", physical.map(drop));
+    if let Err(error) = physical {
+        let named = matches!(error, VcpuError::Unsupported(CommandError::Release { .. }));
+        require(named, "a refusal names the release that has the operation")?;
+    }
     // SAFETY: as above.
     let first = unsafe { me.register_runstate(latch, mine) };
     let own = first.required("run times can be registered")?;

@@ -8,7 +8,7 @@ use xen_hal::hvm::ParameterError;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::VcpuError;
-use xen_hal::version::Text;
+use xen_hal::version::{CommandError, Text};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::features::Feature;
 use xen_pac::grant_table::GrantStatus;
@@ -120,9 +120,9 @@ impl Token for GrantError {
 
 impl Token for ParameterError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
-        match self {
-            Self::Removed(_) => f.write_str("retired, not asked for"),
-            Self::Refused { errno, .. } => errno.write(f, me),
+        match (self, self.errno()) {
+            (Self::Removed(_), _) => f.write_str("retired, not asked for"),
+            (_, Some(errno)) => errno.write(f, me),
             _ => f.write_str("a value that its type does not have"),
         }
     }
@@ -130,11 +130,17 @@ impl Token for ParameterError {
 
 impl Token for VcpuError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("taken"),
-            Self::Errno(errno) => errno.write(f, me),
+        match (self, self.errno()) {
+            (Self::Taken, _) => f.write_str("taken"),
+            (_, Some(errno)) => errno.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
+    }
+}
+
+impl Token for CommandError {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
+        self.errno().write(f, me)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use conformance::{Machine, World};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{LongMode, Vcpu, VcpuError};
+use xen_hal::vcpu::{LongMode, Vcpu};
 use xen_pac::hvm::CallbackVia;
 use xen_sim::{DomainSpace, Guest, Hypervisor, InterruptFlag, VirtualCounter};
 
@@ -117,10 +117,8 @@ unsafe impl Machine for Simulated {
         let state = LongMode::new(0x1000, 0x2000, 0x3000);
         let vcpu = Vcpu::new(self.guest.xen(), vcpu);
         // SAFETY: the vCPU runs the program that was prepared.
-        unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-            VcpuError::Errno(errno) => errno,
-            _ => Errno::EINVAL,
-        })?;
+        unsafe { vcpu.initialise(&state) }
+            .map_err(|error| error.errno().unwrap_or(Errno::EINVAL))?;
         vcpu.up()
     }
 

@@ -2,7 +2,7 @@
 
 use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{Vcpu, VcpuError};
+use xen_hal::vcpu::Vcpu;
 
 pub use super::descriptors::current;
 use super::entry;
@@ -20,9 +20,6 @@ pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(),
     let vcpu = Vcpu::new(xen, vcpu);
     // SAFETY: the state leads to `secondary` on a stack that nothing else uses, in the calling
     // vCPU's mode and memory map.
-    unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-        VcpuError::Errno(errno) => errno,
-        _ => Errno::EINVAL,
-    })?;
+    unsafe { vcpu.initialise(&state) }.map_err(|error| error.errno().unwrap_or(Errno::EINVAL))?;
     vcpu.up()
 }

@@ -109,7 +109,8 @@ fn target(
     asked: &XenHvmParam,
     may: fn(Profile, HvmParam) -> bool,
 ) -> Result<usize, Errno> {
-    if asked.index.0 >= HVM_NR_PARAMS {
+    let late = asked.index.since().is_some_and(|since| call.state.profile.release < since);
+    if late || asked.index.0 >= HVM_NR_PARAMS {
         return Err(Errno::EINVAL);
     }
     let target = call.own_target(asked.domid)?;

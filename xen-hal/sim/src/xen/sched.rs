@@ -47,7 +47,7 @@ pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             let asked = call.read(at)?;
             watchdog(call, asked)
         }
-        command::PinOverride::NUMBER => {
+        command::PinOverride::NUMBER if call.state.profile.since(4, 7) => {
             if call.domain().role != Role::Control {
                 return Err(Errno::EPERM);
             }

@@ -40,7 +40,7 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
     }
     match op {
         #[cfg(target_arch = "x86_64")]
-        command::Initialise::NUMBER => initialise(call, key, at),
+        command::Initialise::NUMBER if call.state.profile.since(4, 7) => initialise(call, key, at),
         command::Up::NUMBER => up(call, key),
         command::Down::NUMBER => Ok(down(call, key)),
         command::IsUp::NUMBER => Ok(usize::from(call.state.vcpu(key).is_up())),

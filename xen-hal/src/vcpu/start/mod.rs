@@ -7,6 +7,7 @@ use xen_pac::vcpu::{VcpuHvmContext, command};
 
 use super::{Vcpu, VcpuError};
 use crate::hypercall::{Commands, Hypercall};
+use crate::version::Version;
 
 pub use long_mode::LongMode;
 pub use protected_mode::ProtectedMode;
@@ -51,7 +52,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// - a vCPU that is already initialised: `EEXIST`;
     /// - up to 4.18, a vCPU from number 32 without a registered
     ///   [`vcpu_info`](Self::register_vcpu_info): `EINVAL`;
-    /// - control register bits that the processor does not have or Xen hides: `EINVAL`.
+    /// - control register bits that the processor does not have or Xen hides: `EINVAL`;
+    /// - before 4.7, every vCPU: [`VcpuError::Unsupported`].
     ///
     /// Xen does not always refuse a page table outside the domain's memory: with hardware-assisted
     /// paging, the domain crashes when the vCPU starts.
@@ -65,7 +67,8 @@ impl<H: Hypercall> Vcpu<H> {
         let mut context = state.context()?;
         // SAFETY: the argument holds no pointer that Xen follows; for the vCPU, the caller's
         // obligations are the same.
-        unsafe { self.xen.call_unchecked(command::Initialise, (self.id, &mut context)) }?;
+        unsafe { self.xen.call_unchecked(command::Initialise, (self.id, &mut context)) }
+            .map_err(|errno| Version::new(&self.xen).explain(command::Initialise, errno))?;
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! Which Xen this is, and who is told what.
 
+use xen_hal::hvm;
+use xen_hal::vcpu::{Area, UpdateFlag};
+
 use crate::support::prelude::*;
 
 const EXTRAVERSION: usize = 1;
@@ -130,6 +133,73 @@ fn texts_of_any_length_since_4_20() {
                 "command line, whatever else",
                     [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)] => [EPERM; 2];
             }
+        });
+    }
+}
+
+/// An operation of the HAL, its name in C, and the release 4.x that has it first.
+type Late = (&'static str, u16, fn(&Guest) -> Result<(), xen_hal::Error>);
+
+/// The operations that need a later release than the oldest one.
+const LATE: [Late; 15] = [
+    ("VM_GENERATION_ID_ADDR", 5, |g| parameter(g, hvm::parameter::VM_GENERATION_ID_ADDR)),
+    ("HVMOP_set_evtchn_upcall_vector", 6, |g| {
+        let vector = hvm::UpcallVector::new(0xf4)?;
+        Ok(Xen::new(g.xen()).hvm().set_upcall_vector(VcpuId(0), vector)?)
+    }),
+    ("ALTP2M", 6, |g| parameter(g, hvm::parameter::ALTP2M)),
+    ("X87_FIP_WIDTH", 7, |g| parameter(g, hvm::parameter::X87_FIP_WIDTH)),
+    ("SCHEDOP_pin_override", 7, |g| Ok(Xen::new(g.xen()).sched().pin_override(Some(0))?)),
+    ("VCPUOP_initialise", 7, |g| {
+        let state = LongMode::new(0x1000, 0x2000, 0x3000);
+        // SAFETY: the vCPU is never started.
+        Ok(unsafe { Xen::new(g.xen()).vcpu(VcpuId(1)).initialise(&state) }?)
+    }),
+    ("XENVER_build_id", 7, |g| text(Xen::new(g.xen()).version().build_id::<64>())),
+    ("VMASST_TYPE_runstate_update_flag", 8, |g| Ok(UpdateFlag::request(g.xen()).map(drop)?)),
+    ("VM86_TSS_SIZED", 9, |g| parameter(g, hvm::parameter::VM86_TSS_SIZED)),
+    ("VCPUOP_register_runstate_phys_area", 18, |g| {
+        let (me, latch) = (Xen::new(g.xen()).vcpu(VcpuId(0)), WidthLatch::new(g.xen())?);
+        Ok(me.register_runstate_physical(&g.space(), latch, area(g)).map(drop)?)
+    }),
+    ("VCPUOP_register_vcpu_time_phys_area", 18, |g| {
+        let me = Xen::new(g.xen()).vcpu(VcpuId(0));
+        Ok(me.register_time_physical(&g.space(), area(g)).map(drop)?)
+    }),
+    ("XENVER_extraversion2", 20, |g| text(Xen::new(g.xen()).version().long_extraversion::<1024>())),
+    ("XENVER_capabilities2", 20, |g| text(Xen::new(g.xen()).version().long_capabilities::<1024>())),
+    ("XENVER_changeset2", 20, |g| text(Xen::new(g.xen()).version().long_changeset::<1024>())),
+    ("XENVER_commandline2", 20, |g| text(Xen::new(g.xen()).version().long_command_line::<1024>())),
+];
+
+fn parameter<V: hvm::ParamValue>(
+    guest: &Guest,
+    parameter: hvm::Parameter<V>,
+) -> Result<(), xen_hal::Error> {
+    Ok(Xen::new(guest.xen()).hvm().get(parameter).map(drop)?)
+}
+
+fn text<T>(text: Result<T, xen_hal::version::CommandError>) -> Result<(), xen_hal::Error> {
+    Ok(text.map(drop)?)
+}
+
+/// An area in the guest's first page, zeroed for each case.
+fn area<T>(guest: &Guest) -> &'static Area<T> {
+    // SAFETY: zeroes are an area, and the page stays until the machine ends, as do its handles.
+    unsafe { guest.page(0).cast().as_ref() }
+}
+
+#[test]
+fn an_operation_that_the_release_lacks_names_the_release_that_has_it() {
+    for (name, since, operation) in LATE {
+        let needs = format!("{name} needs Xen 4.{since}; this is 4.{}", since - 1);
+        one(release(since - 1, Profile::DOM0), DomainConfig::new().vcpus(2), move |t| {
+            let refused = operation(t).map_err(|error| error.to_string());
+            let refused = refused.expect_err("a refusal");
+            t.is(name, refused.trim_start_matches("HVM parameter ").to_string(), needs);
+        });
+        one(release(since, Profile::DOM0), DomainConfig::new().vcpus(2), move |t| {
+            t.is(name, operation(t), Ok(()));
         });
     }
 }
