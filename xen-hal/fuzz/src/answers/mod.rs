@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fmt::{self, Debug, Display, Write};
 
 use xen_hal::hypercall::Errno;
-use xen_hal::version::Text;
+use xen_hal::version::{CommandError, Text};
 
 use crate::fake::clear;
 use crate::input::Input;
@@ -106,7 +106,7 @@ fn text<const N: usize>(text: Result<Text<N>, Errno>) {
 }
 
 /// No text is longer than its buffer.
-fn long<const N: usize>(text: Result<([u8; N], usize), Errno>) {
+fn long<const N: usize>(text: Result<([u8; N], usize), CommandError>) {
     if let Some((buffer, length)) = good(text) {
         debug(&buffer[..length]);
     }
