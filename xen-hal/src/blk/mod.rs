@@ -57,9 +57,10 @@
 //! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
 //! [broken](BlockError::Broken) until it is connected again. Responses may arrive in any order.
 //!
-//! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`. With the
-//! feature `async`, an `AsyncBlockDevice` has the same operations as futures; the feature
-//! `block-device-driver` adds the trait of that crate to it.
+//! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`, a project
+//! of the Rust embedded community. The trait of `block-device-driver` has only asynchronous
+//! methods. With the feature `async`, an `AsyncBlockDevice` has the same operations as futures; the
+//! feature `block-device-driver` adds that trait to it.
 
 use core::num::TryFromIntError;
 

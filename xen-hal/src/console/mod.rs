@@ -1,4 +1,5 @@
-//! Writes text to the domain's console, and reads keys.
+//! Writes text to the domain's console, and reads keys (upstream:
+//! `xen/include/public/io/console.h`).
 //!
 //! A domain has a ring that it shares with a backend in the control domain (HVM parameters
 //! `CONSOLE_PFN` and `CONSOLE_EVTCHN`), or it may use Xen's own console. [`Console::open`] selects

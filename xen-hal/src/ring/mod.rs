@@ -1,4 +1,4 @@
-//! Rings: queues in memory that two domains share.
+//! Rings: queues in memory that two domains share (upstream: `xen/include/public/io/ring.h`).
 //!
 //! - [`FrontRing`] and [`BackRing`] are the ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.

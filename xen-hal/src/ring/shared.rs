@@ -392,6 +392,22 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
 /// The frontend is not trusted. There are never more requests without a response than the ring has
 /// entries. But a frontend can send requests as fast as they are answered: bound the number that is
 /// handled in one turn.
+///
+/// ```
+/// use xen_hal::ring::{BackRing, Protocol, RingPage};
+///
+/// /// Answers at most 64 requests. Returns whether the frontend must be notified.
+/// fn serve<M: RingPage, P: Protocol>(
+///     ring: &mut BackRing<M, P>,
+///     mut answer: impl FnMut(P::Request) -> P::Response,
+/// ) -> bool {
+///     for _ in 0..64 {
+///         let Some(request) = ring.pop() else { break };
+///         ring.push(&answer(request)).expect("each popped request has room for a response");
+///     }
+///     ring.publish()
+/// }
+/// ```
 pub struct BackRing<M, P> {
     memory: M,
     protocol: PhantomData<fn() -> P>,

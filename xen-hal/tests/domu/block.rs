@@ -65,7 +65,7 @@ fn what_is_written_is_on_the_disk_and_read_back() {
                 disk.write(0, &vec![0; 3 * SECTOR_SIZE])?;
                 disk.write(3, &written)?;
 
-                // Requests of the caller's own, answered in any order; one is given up.
+                // Requests in flight together. One is cancelled.
                 let (first, length) = disk.submit_read(3, 1024)?;
                 let (second, _) = disk.submit_read(4, 512).unwrap_or((first, 0));
                 let mut attempts = 0;
@@ -110,7 +110,7 @@ fn what_is_written_is_on_the_disk_and_read_back() {
     }
 }
 
-/// What the operations may result in while the backend misbehaves.
+/// Returns the errors that operations can have while the backend misbehaves.
 fn expected(fault: BackendFault) -> &'static [BlockError] {
     match fault {
         BackendFault::Silent | BackendFault::KeepsPages | BackendFault::Vanishes => {
@@ -144,7 +144,7 @@ fn a_hostile_backend_is_refused_and_nothing_leaks() {
                     errors.iter().all(|error| allowed.contains(error)),
                     "{fault:?}: {errors:?}"
                 );
-                // Once the protocol was broken, no response is looked at.
+                // After an invalid response, the driver reads no other.
                 let broken = errors.iter().position(|error| *error == BlockError::Broken);
                 let after = &errors[broken.unwrap_or(errors.len())..];
                 assert!(after.iter().all(|error| *error == BlockError::Broken));
@@ -162,7 +162,7 @@ fn a_hostile_backend_is_refused_and_nothing_leaks() {
                     assert!(gone.is_some_and(|error| errors.contains(&error)), "{gone:?}");
                     return Ok(());
                 }
-                // The same backend, honest again.
+                // The same backend, which behaves again.
                 let mut disk = connect(&mut world.store, world.table, &mut world.pages)?;
                 disk.write(16, &pattern(9000 / 512 * 512))?;
                 let mut read = vec![0; 9000 / 512 * 512];
@@ -246,7 +246,7 @@ impl Protocol for Blkif {
     type Response = BlkifResponse;
 }
 
-/// Connects as a driver does, and then sends the backend anything.
+/// Connects as a driver does, then sends random requests to the backend.
 fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
     let xen = Xen::new(Hypervisor);
     let mut frontend = Frontend::open(&mut world.store, DEVICE)?;
@@ -291,7 +291,7 @@ fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
         );
         let _ = ring.push(&request);
         if act >= 100 {
-            // Half of the time it also writes over the indices and entries.
+            // In the second half, it also overwrites the indices and entries.
             let at = any(&[0, 4, 8, 12, guest.random() % 4096 / 4 * 4]) as usize;
             ring.memory().bytes().store(at, any(&[0, guest.random(), 1 << 31]) as u32)?;
         }
@@ -317,7 +317,7 @@ fn a_hostile_frontend_reaches_nothing_but_its_disk() {
         let shown = disk.clone();
         let report = run(seed, FaultRates::new(), disk, 4, |world| {
             attack(world, Guest::here().ok_or("this is a vCPU")?)?;
-            // The backend serves an honest driver as before.
+            // The backend serves a correct driver as before.
             let mut disk = connect(&mut world.store, world.table, &mut world.pages)?;
             disk.write(8, &pattern(4096))?;
             let mut read = vec![0; 4096];

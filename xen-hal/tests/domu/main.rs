@@ -57,7 +57,7 @@ fn kernel(guest: Guest) -> Result<(), Box<dyn Error>> {
                     unsafe { store.reopen(|frame| guest.frame(frame)) }?;
                     assert_eq!(store.event(&mut [0; 64])?, Some(StoreEvent::Reset));
                     control = ShutdownControl::watch(&mut store)?;
-                    // The node is another one, of a domain with another number.
+                    // The restored domain has a different number, and so a different node.
                     assert_eq!(store.exists("data/count"), Ok(false));
                     store.write("data/count", "0")?;
                     writeln!(console, "restored")?;
@@ -86,7 +86,7 @@ fn echo(console: &mut GuestConsole<'_>, store: &mut GuestStore<'_>) -> Result<()
     Ok(())
 }
 
-/// What the toolstack asks for, if an event says that it may ask for something.
+/// Returns the toolstack's request, if an event announces that there may be one.
 fn shutdown_request(
     control: &ShutdownControl,
     store: &mut GuestStore<'_>,

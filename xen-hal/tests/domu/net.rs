@@ -102,8 +102,8 @@ fn frames_reach_the_peer_and_come_back() {
     }
 }
 
-/// What sending and receiving may result in while the backend misbehaves, and whether a frame must
-/// get lost.
+/// Returns the errors that sending and receiving can have while the backend misbehaves, and whether
+/// a frame must be lost.
 fn expected(fault: BackendFault) -> (&'static [NetError], bool) {
     match fault {
         BackendFault::Silent | BackendFault::KeepsPages | BackendFault::Vanishes => {
@@ -141,7 +141,7 @@ fn a_hostile_backend_is_refused_and_nothing_leaks() {
                     "{fault:?}: {errors:?}"
                 );
                 assert!(net.lost() > 0 || !lost, "{fault:?}");
-                // Once the protocol was broken, no response is looked at.
+                // After an invalid response, the driver reads no other.
                 if errors.contains(&NetError::Broken) {
                     assert_eq!(net.can_send(), Err(NetError::Broken));
                     assert_eq!(net.receive(&mut buffer), Err(NetError::Broken));
@@ -158,7 +158,7 @@ fn a_hostile_backend_is_refused_and_nothing_leaks() {
                     assert_eq!(gone, Some(XenbusError::BackendGone.into()));
                     return Ok(());
                 }
-                // The same backend, honest again. Frames of before may still arrive.
+                // The same backend, which behaves again. Earlier frames may still arrive.
                 let mut net = connect(&mut world.store, world.table, &mut world.pages)?;
                 net.send(&frame(3))?;
                 let mut idle = 0;
@@ -233,7 +233,7 @@ impl Protocol for Rx {
     type Response = NetifRxResponse;
 }
 
-/// Connects as a driver does, and then sends the backend anything.
+/// Connects as a driver does, then sends random requests to the backend.
 fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
     let xen = Xen::new(Hypervisor);
     let mut frontend = Frontend::open(&mut world.store, DEVICE)?;
@@ -272,7 +272,7 @@ fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
         let _ = tx.push(&NetifTxRequest::new(reference, offset, flags, id, size));
         let _ = rx.push(&NetifRxRequest::new(guest.random() as u16, reference));
         if act >= 100 {
-            // Half of the time it also writes over the indices and entries.
+            // In the second half, it also overwrites the indices and entries.
             for grant in [tx.memory(), rx.memory()] {
                 let at = any(&[0, 4, 8, 12, guest.random() % 4096 / 4 * 4]) as usize;
                 grant.bytes().store(at, any(&[0, guest.random(), 1 << 31]) as u32)?;
@@ -297,7 +297,7 @@ fn a_hostile_frontend_does_no_harm() {
     for_each_seed(8, |seed| {
         run(seed, FaultRates::new(), mirror(), 6, |world| {
             attack(world, Guest::here().ok_or("this is a vCPU")?)?;
-            // The backend serves an honest driver as before, after what is left for the other one.
+            // The backend serves a correct driver as before, after the frames for the other one.
             let mut net = connect(&mut world.store, world.table, &mut world.pages)?;
             let (mut buffer, mut idle) = ([0; FRAME_MAX], 0);
             net.send(&frame(3))?;

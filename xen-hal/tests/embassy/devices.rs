@@ -352,7 +352,7 @@ fn suffer(guest: Guest, disk: &Disk, fault: BackendFault) -> Result<(), Problem>
     disk.set_fault(None);
     // SAFETY: the reference above is no longer used.
     let mut pages = unsafe { Box::from_raw(pages) };
-    // The backend lets go of the pages when it is closed. One that has vanished has done so.
+    // A backend unmaps the pages when it closes, or when it vanishes.
     match BlockDevice::connect(guest.xen(), &mut store, DISK, table, &mut pages) {
         Ok(disk) => disk.close(&mut store)?,
         Err(error) => assert_eq!(fault, BackendFault::Vanishes, "{error}"),
@@ -432,7 +432,7 @@ fn reflect(guest: Guest) -> Result<(), Problem> {
                         Some((token, _)) => Poll::Ready(token.consume(|frame| frame[59])),
                         None => Poll::Pending,
                     });
-                    // Without a time limit, nothing repairs a lost wakeup.
+                    // There is no time limit, which would hide a lost wakeup.
                     if number % 2 == 0 {
                         assert_eq!(received.await, number);
                         break;
@@ -492,7 +492,7 @@ fn lose(guest: Guest, network: &Network, fault: BackendFault) -> Result<(), Prob
                         None => Poll::Pending,
                     }
                 });
-                // A frame that is lost is no reason to stop.
+                // Frames can be lost.
                 let _ = with_timeout(Duration::from_micros(100), exchange).await;
             }
             let breaks = [BackendFault::WrongId, BackendFault::WrongOperation];

@@ -59,7 +59,7 @@ impl<F: Future + ?Sized> Polled<F> {
     }
 }
 
-/// What a test has beside the store.
+/// The server of a test's store.
 struct World<'w> {
     server: &'w RefCell<StoreServer>,
     /// Lets the server act. Returns whether it did.
@@ -73,7 +73,7 @@ fn with_store(most: usize, outbox: usize, test: impl FnOnce(&GuestStore<'_, '_>,
     let connection = RefCell::new(StoreConnection::new(page, GUEST));
     let wakers = Wakers::<8>::new();
     let serve = || {
-        // An event comes whether or not there is anything, as it may.
+        // An event may arrive without a message.
         let acted = connection.borrow_mut().serve(&mut server.borrow_mut(), most);
         wakers.wake(PORT);
         acted
@@ -495,7 +495,7 @@ fn a_transaction_is_run_again_or_discarded() {
     });
 }
 
-/// What a hostile server does to the ring.
+/// An action of a hostile server on the ring.
 type Attack = fn(Page);
 
 fn reply(page: Page, header: XsdSockmsg, payload: &[u8]) {
@@ -511,9 +511,9 @@ fn reply(page: Page, header: XsdSockmsg, payload: &[u8]) {
 #[test]
 fn a_hostile_server_ends_the_connection_or_nothing() {
     let attacks: [(Attack, bool); 6] = [
-        // A length that no message has.
+        // An impossible length.
         (|page| reply(page, XsdSockmsg::new(XsdSockmsgType::READ, 1, 0, 5000), b""), true),
-        // Answers and events that belong to nothing.
+        // Answers without a request, and events without a watch.
         (|page| reply(page, XsdSockmsg::new(XsdSockmsgType::READ, 99, 0, 4), b"late"), false),
         (
             |page| reply(page, XsdSockmsg::new(XsdSockmsgType::WATCH_EVENT, 0, 0, 4), b"a\0b\0"),

@@ -18,7 +18,7 @@ pub(crate) const PORT: Port = Port(3);
 pub(crate) type Page = XenstoreDomainInterface<'static>;
 pub(crate) type GuestStore<'s, 'x> = Store<'s, &'s Xen<'x>>;
 
-/// A hypervisor that knows notifications, and runs the server at each yield.
+/// A hypervisor that accepts notifications, and runs the server at each yield.
 pub(crate) struct Xen<'a> {
     pub(crate) server: RefCell<Box<dyn FnMut() + 'a>>,
     pub(crate) yields: Cell<u32>,

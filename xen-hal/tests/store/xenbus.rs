@@ -15,7 +15,7 @@ const DEVICE: &str = "device/vbd/51712";
 const FRONT: &str = "/local/domain/1/device/vbd/51712";
 const BACK: &str = "/local/domain/0/backend/vbd/1/51712";
 
-/// What the toolstack writes for a disk.
+/// Creates the toolstack's nodes of a disk.
 fn add_device(server: &mut StoreServer) {
     server.set(FRONT, "");
     server.set_permissions(FRONT, &owned(GUEST, Domid(0)));
@@ -101,7 +101,7 @@ fn a_device_is_connected_closed_and_connected_again() {
             assert_eq!(device.next_step(store), Ok(Step::Ready));
             assert_eq!(server.borrow().get(&format!("{FRONT}/event-channel")), Some(&b"5"[..]));
 
-            // The guest closes it, and begins anew.
+            // The guest closes the device, and starts again.
             device.switch(store, XenbusState::CLOSING).unwrap();
             assert_eq!(device.next_step(store), Ok(Step::Close));
             device.switch(store, XenbusState::CLOSED).unwrap();
@@ -110,7 +110,7 @@ fn a_device_is_connected_closed_and_connected_again() {
             assert_eq!(device.next_step(store), Ok(Step::Publish));
             device.unwatch(store).unwrap();
 
-            // A kernel that comes later closes what this one left.
+            // A later kernel closes the device first.
             device.switch(store, XenbusState::CONNECTED).unwrap();
             let mut steps = Vec::new();
             let (device, _) = connect(store, |step| steps.push(step)).unwrap();
@@ -209,7 +209,7 @@ fn keys_that_are_missing_or_malformed_are_named() {
                 }
                 assert_eq!(Frontend::open(store, DEVICE).unwrap_err(), expected, "{key} {value:?}");
             }
-            // What the backend writes.
+            // The backend's keys.
             add_device(&mut server.borrow_mut());
             let device = Frontend::open(store, DEVICE).unwrap();
             for (value, number, feature) in [
@@ -286,13 +286,13 @@ fn no_pair_of_states_is_without_a_step() {
     for own in (0..12).chain([u32::MAX]).map(XenbusState) {
         for peer in (0..12).chain([u32::MAX]).map(XenbusState) {
             let step = next_step(own, Some(peer));
-            // Data flows between two that are connected, and nowhere else.
+            // Data flows only if both ends are connected.
             let flows = matches!(
                 peer,
                 XenbusState::CONNECTED | XenbusState::RECONFIGURING | XenbusState::RECONFIGURED
             );
             assert_eq!(step == Step::Ready, own == XenbusState::CONNECTED && flows);
-            // What is in use ends when the backend ends.
+            // A device in use ends when its backend ends.
             let in_use = [XenbusState::INITIALISED, XenbusState::CONNECTED, XenbusState::CLOSING];
             let ends = [XenbusState::CLOSING, XenbusState::CLOSED].contains(&peer);
             assert_eq!(step == Step::Close, in_use.contains(&own) && ends, "{own} {peer}");

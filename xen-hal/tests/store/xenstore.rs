@@ -147,7 +147,7 @@ fn a_long_directory_is_read_in_parts() {
     assert_eq!(names, (0..shown).map(name).collect::<Vec<_>>());
     let error = store.directory("data", &mut vec![0; 18 * shown as usize - 1]).unwrap_err();
     assert!(matches!(error, StoreError::TooLong(_)));
-    // It changes for a while, and all the time.
+    // A list that changes three times, and one that changes at each attempt.
     let mut buffer = vec![0; 40_000];
     grow.set(3);
     assert_eq!(store.directory("data", &mut buffer).unwrap().count(), shown as usize + 3);
@@ -156,7 +156,7 @@ fn a_long_directory_is_read_in_parts() {
 }
 
 #[test]
-fn a_transaction_is_tried_until_it_meets_nobody() {
+fn a_transaction_is_repeated_until_nothing_conflicts() {
     with_server(
         100,
         |_| (),
@@ -286,7 +286,7 @@ fn events_without_room_are_lost_and_an_answer_is_not() {
     assert_eq!(store.event(&mut buffer), Ok(Some(event)));
 }
 
-/// A server that sends whatever a test wants, and reads all requests.
+/// A server that sends any bytes, and reads all requests.
 struct Script {
     page: Page,
     requests: Cell<u32>,
@@ -355,7 +355,7 @@ fn several_requests_are_answered_in_any_order() {
     }
     for (index, (id, number)) in ids.iter().enumerate() {
         let expected = match index {
-            // It was cancelled: its answer is nobody's.
+            // The request was cancelled, and its answer dropped.
             3 => Err(StoreError::Reset),
             _ => Ok(Some(number.to_ne_bytes())),
         };
@@ -370,7 +370,7 @@ fn several_requests_are_answered_in_any_order() {
     assert_eq!(events, 8);
 }
 
-/// What the store makes of a reply to the request with number `id`.
+/// Returns the result of a read whose request `id` the server answers with `send`.
 fn reply(send: impl Fn(&Script, u32)) -> Result<Vec<u8>, StoreError> {
     let (script, page) = Script::new();
     let sent = Cell::new(false);
@@ -390,16 +390,16 @@ fn reply(send: impl Fn(&Script, u32)) -> Result<Vec<u8>, StoreError> {
 }
 
 #[test]
-fn a_server_that_sends_what_it_must_not_is_survived() {
+fn invalid_messages_of_the_server_are_errors_or_ignored() {
     const READ: XsdSockmsgType = XsdSockmsgType::READ;
     const ERROR: XsdSockmsgType = XsdSockmsgType::ERROR;
     let ok = |text: &[u8]| Ok(text.to_vec());
     assert_eq!(reply(|to, id| to.send(READ, id, b"v")), ok(b"v"));
-    // It answers twice, or something that was never asked.
+    // A repeated answer, and answers without a request.
     assert_eq!(reply(|to, id| (0..2).for_each(|_| to.send(READ, id, b"v"))), ok(b"v"));
     assert_eq!(reply(|to, id| to.send(READ, id + 1, b"v")), Err(StoreError::TimedOut));
     assert_eq!(reply(|to, id| to.send(READ, !id, b"v")), Err(StoreError::TimedOut));
-    // Another type of answer, no error's name, silence, half a message.
+    // A wrong type of answer, an unknown error, silence, and half a message.
     let kind = XsdSockmsgType::WRITE;
     assert_eq!(reply(|to, id| to.send(kind, id, b"v")), Err(StoreError::Malformed));
     for name in [&b""[..], b"\0", b"ENOENTRY\0", b"\xff"] {
@@ -408,12 +408,12 @@ fn a_server_that_sends_what_it_must_not_is_survived() {
     assert_eq!(reply(|to, id| to.send(ERROR, id, b"EACCES")), refused(Errno::EACCES));
     assert_eq!(reply(|_, _| ()), Err(StoreError::TimedOut));
     assert_eq!(reply(|to, _| to.send_bytes(&[2, 0, 0])), Err(StoreError::TimedOut));
-    // A length that cannot be.
+    // Impossible lengths.
     for length in [4097, u32::MAX] {
         let words = |id: u32| [READ.0, id, 0, length].map(u32::to_ne_bytes).concat();
         assert_eq!(reply(|to, id| to.send_bytes(&words(id))), Err(StoreError::Broken));
     }
-    // Events that are none, and one that is.
+    // Invalid events, and a valid one.
     let event = XsdSockmsgType::WATCH_EVENT;
     for payload in [&b""[..], b"\0", b"path", b"\xff\0\xff\0", b"path\0token\0more\0"] {
         let answer = reply(|to, id| {
@@ -422,7 +422,7 @@ fn a_server_that_sends_what_it_must_not_is_survived() {
         });
         assert_eq!(answer, ok(b"v"));
     }
-    // Indices that cannot be.
+    // Impossible indices.
     for index in [1025, u32::MAX, 1 << 31] {
         let answer = reply(|to, _| to.page.rsp_prod().other_side().publish(index));
         assert!(matches!(answer, Err(StoreError::Broken | StoreError::TimedOut)), "{answer:?}");
@@ -505,7 +505,7 @@ fn a_broken_connection_is_started_anew() {
     let _ = store.exists("name");
     assert_eq!(store.event(&mut buffer), Ok(None));
 
-    // The server ends the connection of a guest that breaks the protocol, and says so.
+    // The server ends the connection of a guest that breaks the protocol, and reports the reason.
     assert_eq!(store.server_error(), None);
     let words = [2_u32, 0, 0, 5000].map(u32::to_ne_bytes).concat();
     let produced = page.req_prod();
