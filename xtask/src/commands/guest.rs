@@ -33,10 +33,10 @@ pub struct Arguments {
     /// Boot all scenarios and programs, and print the matrix of results and times.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
-    /// Boot this ELF file, or this Image for Arm. The exit status is 0 if the image reports success
-    /// or runs until the time limit, and 1 if it reports a failure, crashes, or ends without a
-    /// report. It reports success by the line `guest: success` on Xen's console, or by the value
-    /// 0x10 in the emulator's exit device (examples/guests/BOOTING.md).
+    /// Boot this ELF file, or this Image for Arm. The exit status is 0 if the image reports
+    /// success, and 1 if it reports a failure, crashes, or does not report before the time limit.
+    /// It reports success by the line `guest: success` on Xen's console, or by the value 0x10 in
+    /// the emulator's exit device (examples/guests/BOOTING.md).
     #[arg(long, value_name = "PATH", conflicts_with_all = ["programs", "all"])]
     image: Option<PathBuf>,
     /// The command line of the image.

@@ -90,6 +90,7 @@ impl Session {
             if repeat > 1 {
                 println!("Round {round} of {repeat}:");
             }
+            let began = Instant::now();
             let all = jobs::run(platforms, jobs, |platform| {
                 if jobs <= 1 {
                     let out = &mut Output::Stream;
@@ -101,11 +102,18 @@ impl Session {
                 out.print();
                 runs
             })?;
+            let mut failed = 0;
             for (platform, runs) in platforms.iter().zip(all) {
                 for (name, ending) in runs.endings {
+                    failed += usize::from(!ending.good);
                     tally.add(name, *platform, ending);
                 }
                 tally.add_cost(*platform, runs.cost);
+            }
+            tally.add_round(failed == 0);
+            if repeat > 1 {
+                let seconds = began.elapsed().as_secs_f64();
+                println!("Round {round} of {repeat}: {failed} runs failed, in {seconds:.1} s");
             }
         }
         Ok(())
@@ -203,8 +211,7 @@ impl Session {
         Ok(())
     }
 
-    /// Boots the user's own image. Returns true if it reported success, or ran until the time
-    /// limit.
+    /// Boots the user's own image. Returns true if it reported success within the time limit.
     ///
     /// # Errors
     ///
@@ -230,7 +237,13 @@ impl Session {
         let run = runs.remove(0);
         let verdict = run.verdict_by(verdict::judge_image);
         println!("image: {verdict} ({:.1} s)", run.took.as_secs_f64());
-        Ok(matches!(verdict, Verdict::Success | Verdict::Hang { .. }))
+        if matches!(verdict, Verdict::Hang { .. }) {
+            println!(
+                "  examples/guests/BOOTING.md says how an image reports success; --timeout sets \
+                 another limit"
+            );
+        }
+        Ok(verdict == Verdict::Success)
     }
 
     /// Runs the emulator, and divides what it printed among the programs. Also returns the

@@ -55,6 +55,8 @@ impl fmt::Display for Cost {
 pub struct Tally {
     scores: Vec<Score>,
     costs: Vec<(Platform, Cost)>,
+    rounds: usize,
+    good_rounds: usize,
 }
 
 impl Score {
@@ -112,6 +114,12 @@ impl Tally {
             }
             None => self.costs.push((platform, cost)),
         }
+    }
+
+    /// Counts a round, in which each program ran once on each platform.
+    pub fn add_round(&mut self, is_good: bool) {
+        self.rounds += 1;
+        self.good_rounds += usize::from(is_good);
     }
 
     /// Returns the scores.
@@ -179,10 +187,15 @@ fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 impl fmt::Display for Tally {
-    /// Writes the number of runs, and of those that ended as they should.
+    /// Writes the number of runs, and of those that ended as they should; the same of rounds if
+    /// there were several.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
-        write!(out, "{good} of {} runs as expected", self.runs())
+        write!(out, "{good} of {} runs as expected", self.runs())?;
+        if self.rounds > 1 {
+            write!(out, ", {} of {} rounds without a failure", self.good_rounds, self.rounds)?;
+        }
+        Ok(())
     }
 }
 
@@ -210,7 +223,10 @@ mod tests {
         assert_eq!((sched.runs, sched.good, sched.verdict.as_str()), (3, 2, "hang"));
         assert_eq!((other.runs, other.platform), (1, second));
         assert!(timer.is_good() && !sched.is_good() && !tally.is_good());
+        tally.add_round(true);
         assert_eq!(tally.to_string(), "6 of 7 runs as expected");
+        tally.add_round(false);
+        assert_eq!(tally.to_string(), "6 of 7 runs as expected, 1 of 2 rounds without a failure");
         for seconds in [20, 21] {
             let [wall, cpu] = [seconds, seconds + 5].map(Duration::from_secs);
             tally.add_cost(first, Cost { wall, cpu });
