@@ -8,7 +8,7 @@ use xen_hal::Xen;
 use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_time};
 use xen_hal::hvm::parameter;
 use xen_hal::hypercall::Commands;
-use xen_hal::platform::{Counter, Frame, Interrupts, VcpuId};
+use xen_hal::platform::{Counter, Frame, Interrupts};
 use xen_hal::vcpu::{UpdateFlag, VcpuError};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::hvm::HvmParam;
@@ -28,34 +28,53 @@ const FREQUENCY: u64 = 62_500_000;
 pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     world.attach(machine)?;
-    let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
-    line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
-    line!(t, "up:", other.up(), "down:", other.down(), "the third's:", nobody.up(), nobody.down());
+    let beyond = common::beyond_last(machine.xen())?;
+    let (me, other, missing) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(beyond));
+    line!(
+        t,
+        "up: this one",
+        me.is_up(),
+        "the second",
+        other.is_up(),
+        "a missing one",
+        missing.is_up()
+    );
+    line!(
+        t,
+        "up:",
+        other.up(),
+        "down:",
+        other.down(),
+        "a missing one's:",
+        missing.up(),
+        missing.down()
+    );
     let own = me.runstate().map(|times| times.state);
-    let third = nobody.runstate().map(|times| times.state);
-    line!(t, "run times: this one", own, "the third", third);
+    let none = missing.runstate().map(|times| times.state);
+    line!(t, "run times: this one", own, "a missing one", none);
     let periodic = me.set_periodic_timer(Duration::from_millis(2));
     let stopped = me.stop_periodic_timer();
-    let third = nobody.stop_periodic_timer();
-    line!(t, "periodic:", periodic, "stopped:", stopped, "the third's:", third);
+    let none = missing.stop_periodic_timer();
+    line!(t, "periodic:", periodic, "stopped:", stopped, "a missing one's:", none);
     let singleshot = me.set_singleshot_timer(SystemTime::from_nanos(1));
     let stopped = me.stop_singleshot_timer();
-    let third = nobody.stop_singleshot_timer();
-    line!(t, "singleshot:", singleshot, "stopped:", stopped, "the third's:", third);
+    let none = missing.stop_singleshot_timer();
+    line!(t, "singleshot:", singleshot, "stopped:", stopped, "a missing one's:", none);
     line!(t, "physical id:", me.physical_id().map(|id| id.apic));
+    let beyond = beyond.0 as usize;
     for number in [0_usize, 3, 4, 11, 14, 99] {
         // SAFETY: Xen finds no argument, and does nothing.
         let raw = |vcpu| unsafe {
             common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
         };
-        let (answer, result, second) = (raw(0), raw(2), raw(1 << 32));
+        let (answer, result, second) = (raw(0), raw(beyond), raw(1 << 32));
         line!(
             t,
             "command",
             number,
             "with nothing:",
             answer,
-            "of the third:",
+            "of a missing one:",
             result,
             "of vCPU 2^32:",
             second
@@ -65,16 +84,16 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let raw = |number, vcpu| unsafe {
         common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
     };
-    let (nowhere, answer, block, result) = (raw(5, 0), raw(5, 2), raw(10, 0), raw(10, 2));
+    let (nowhere, answer, block, result) = (raw(5, 0), raw(5, beyond), raw(10, 0), raw(10, beyond));
     line!(
         t,
         "run time area from nowhere:",
         nowhere,
-        "of the third:",
+        "of a missing one:",
         answer,
         "block from nowhere:",
         block,
-        "of the third:",
+        "of a missing one:",
         result
     );
 
@@ -88,9 +107,10 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let full = theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
     line!(t, "block of vCPU 1: pending", pending, "full:", full);
     world.moved(SECOND, theirs);
-    let third =
-        nobody.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5)).map(drop);
-    line!(t, "block of the third:", third);
+    let none = missing
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5))
+        .map(drop);
+    line!(t, "block of a missing vCPU:", none);
     let again: Result<(), VcpuError> =
         me.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 6)).map(drop);
     line!(t, "again elsewhere:", again);
@@ -104,11 +124,12 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "update flag:", UpdateFlag::request(machine.xen()).map(drop));
     let marked =
         UpdateFlag::request(machine.xen()).required("Xen marks the run times that it writes")?;
-    let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
+    let beyond = common::beyond_last(machine.xen())?;
+    let (me, other, missing) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(beyond));
     // SAFETY: every page table maps all memory to itself, here and below.
     let registered =
-        unsafe { nobody.register_runstate(arm_latch(machine), area(machine, 7)) }.map(drop);
-    line!(t, "run times of vCPU 2:", registered);
+        unsafe { missing.register_runstate(arm_latch(machine), area(machine, 7)) }.map(drop);
+    line!(t, "run times of a missing vCPU:", registered);
     let physical = me
         .register_runstate_physical(&machine.space(), arm_latch(machine), area(machine, 7))
         .map(drop);

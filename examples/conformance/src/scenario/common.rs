@@ -3,6 +3,7 @@
 
 use xen_hal::Xen;
 use xen_hal::clock::PvClock;
+use xen_hal::event::Port;
 use xen_hal::grant::{
     GrantRefAllocator, GrantTable, Grants, MapError, MapRequest, MapTarget, Mapping, Page,
 };
@@ -27,11 +28,22 @@ pub(super) const FIRST: VcpuId = VcpuId(0);
 /// The vCPU that a scenario may start.
 pub(super) const SECOND: VcpuId = VcpuId(1);
 
+/// The most vCPUs that Xen gives an HVM guest.
+const MOST_VCPUS: u32 = 128;
+
 /// An address at which no guest has memory: in a guest that runs on Xen it is not even mapped.
 pub(super) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
 
 /// A number that is a command of no hypercall.
 pub(super) const NO_SUCH_OPERATION: usize = 99;
+
+/// Returns the number behind that of the domain's last vCPU. Xen looks for the vCPU before it
+/// refuses the port, so that nothing changes.
+pub(super) fn beyond_last(xen: impl Hypercall + Copy) -> Result<VcpuId, Failure> {
+    let events = Xen::new(xen).events();
+    let is_missing = |id: &VcpuId| events.bind_vcpu(Port(0), *id) == Err(Errno::ENOENT);
+    (0..=MOST_VCPUS).map(VcpuId).find(is_missing).required("a domain has a last vCPU")
+}
 
 /// Makes a hypercall by numbers.
 ///

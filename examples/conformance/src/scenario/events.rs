@@ -65,8 +65,6 @@ pub(super) fn kinds<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
 
 /// A domain that does not exist.
 const NOBODY: Domid = Domid(77);
-/// A vCPU that the domain does not have.
-const NO_VCPU: VcpuId = VcpuId(2);
 /// A port that a fresh domain has room for, and has not bound.
 const FREE: Port = Port(63);
 /// A port for which a fresh domain has no room.
@@ -80,6 +78,7 @@ const NO_FRAME: Frame = Frame(1 << 40);
 pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
     let events = Xen::new(xen).events();
+    let missing = common::beyond_last(xen)?;
 
     line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::EVENT_CHANNEL_OP));
     let (hypercall, close) = (HypercallNr::EVENT_CHANNEL_OP, command::Close::NUMBER);
@@ -107,10 +106,10 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "bind_virq 24:", events.bind_virq(Virq(24), VcpuId(0)).map(drop));
     let bound = events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop);
     line!(t, "bind_virq of a global one on vCPU 1:", bound);
-    line!(t, "bind_virq on vCPU 2:", events.bind_virq(Virq::TIMER, NO_VCPU).map(drop));
+    line!(t, "bind_virq on a missing vCPU:", events.bind_virq(Virq::TIMER, missing).map(drop));
     let mut timer = events.bind_virq(Virq::TIMER, VcpuId(0))?;
     line!(t, "bind_virq again:", events.bind_virq(Virq::TIMER, VcpuId(0)).map(drop));
-    line!(t, "bind_ipi on vCPU 2:", events.bind_ipi(NO_VCPU).map(drop));
+    line!(t, "bind_ipi on a missing vCPU:", events.bind_ipi(missing).map(drop));
     line!(t, "bind_pirq of an absurd number:", events.bind_pirq(u32::MAX, false).map(drop));
     let mut ipi = events.bind_ipi(VcpuId(0))?;
 
@@ -126,7 +125,7 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     }
     line!(t, "send to a VIRQ:", timer.send());
     line!(t, "status of a port of domain 77:", events.status_of(NOBODY, Port(1)));
-    line!(t, "bind_vcpu to vCPU 2:", ipi.bind_vcpu(NO_VCPU));
+    line!(t, "bind_vcpu to a missing vCPU:", ipi.bind_vcpu(missing));
     line!(t, "bind_vcpu of an IPI:", ipi.bind_vcpu(VcpuId(0)));
     line!(t, "bind_vcpu of a VIRQ of a vCPU's own:", timer.bind_vcpu(VcpuId(0)));
     line!(t, "set_priority of a bound port:", events.set_priority(ipi.port(), EvtchnPriority(7)));
@@ -134,7 +133,7 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "set_priority beyond the lowest:", set);
 
     for (what, vcpu, frame, offset) in [
-        ("of vCPU 2:", NO_VCPU, Frame(1), 0),
+        ("of a missing vCPU:", missing, Frame(1), 0),
         ("at offset 4:", VcpuId(0), Frame(1), 4),
         ("across the page's end:", VcpuId(0), Frame(1), 4032),
         ("in no frame:", VcpuId(0), NO_FRAME, 0),

@@ -11,7 +11,7 @@ use xen_pac::command::Command;
 use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmEvtchnUpcallVector, command};
 use xen_pac::hypercall::HypercallNr;
 
-use super::common::{self, get_param, set_param};
+use super::common::{self, beyond_last, get_param, set_param};
 use crate::failure::Required;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -40,7 +40,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     }
     line!(t, "an unknown command:", common::unknown(&machine.xen(), HypercallNr::HVM_OP));
     callbacks(machine, t)?;
-    vectors(machine, t);
+    vectors(machine, t)?;
     Ok(())
 }
 
@@ -73,12 +73,16 @@ fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-fn vectors<M: Machine>(machine: &M, t: &Transcript<'_>) {
-    for (what, vcpu, vector) in [("15:", 0, 15), ("0:", 0, 0), ("of vCPU 2:", 2, 0xf3)] {
+fn vectors<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let missing = beyond_last(machine.xen())?.0;
+    for (what, vcpu, vector) in
+        [("15:", 0, 15), ("0:", 0, 0), ("of a missing vCPU:", missing, 0xf3)]
+    {
         let mut argument = XenHvmEvtchnUpcallVector::new(vcpu, vector);
         // SAFETY: each of these is refused.
         let answer =
             unsafe { machine.xen().call_unchecked(command::SetEvtchnUpcallVector, &mut argument) };
         line!(t, "a vCPU's own upcall vector", what, answer);
     }
+    Ok(())
 }

@@ -11,14 +11,13 @@ use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock};
 use xen_hal::hypercall::Hypercall;
 use xen_hal::memory::WidthLatch;
-use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu, VcpuError};
 use xen_hal::version::CommandError;
 use xen_pac::base::Virq;
 use xen_pac::shared_info::VcpuTimeInfo;
 use xen_pac::vcpu::Runstate;
 
-use super::common::{FIRST, SECOND, area, clock};
+use super::common::{self, FIRST, SECOND, area, clock};
 use crate::failure::{Required, require};
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
@@ -38,10 +37,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let marked =
         UpdateFlag::request(machine.xen()).required("Xen marks the run times that it writes")?;
     let latch = WidthLatch::new(machine.xen())?;
-    let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
+    let (me, missing) = (xen.vcpu(FIRST), xen.vcpu(common::beyond_last(machine.xen())?));
     let (mine, spare) = (area(machine, 3), area(machine, 4));
     // SAFETY: all page tables there are map all memory to itself, here and below.
-    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(latch, mine) }.map(drop));
+    let none = unsafe { missing.register_runstate(latch, mine) }.map(drop);
+    line!(t, "run times of a missing vCPU:", none);
     let physical = me.register_runstate_physical(&machine.space(), latch, area(machine, 7));
     line!(t, "by a physical address:", physical.map(drop));
     if let Err(error) = physical {
@@ -187,8 +187,9 @@ fn second<M: Machine>(machine: &M) {
 fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = Xen::new(machine.xen());
     let copy = area(machine, 6);
+    let missing = xen.vcpu(common::beyond_last(machine.xen())?);
     // SAFETY: as above.
-    line!(t, "time of vCPU 2:", unsafe { xen.vcpu(VcpuId(2)).register_time(copy) }.map(drop));
+    line!(t, "time of a missing vCPU:", unsafe { missing.register_time(copy) }.map(drop));
     let physical = xen.vcpu(FIRST).register_time_physical(&machine.space(), area(machine, 8));
     line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.

@@ -12,7 +12,7 @@ use xen_pac::memory::{MapSpace, XenAddToPhysmap, command as memory};
 use xen_pac::shared_info::VcpuInfo;
 use xen_pac::vcpu::{VcpuRegisterVcpuInfo, command as vcpu};
 
-use super::common::{FIRST, errno, frame};
+use super::common::{self, FIRST, errno, frame};
 use crate::failure::{Required, require};
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
@@ -92,7 +92,9 @@ fn register<M: Machine>(machine: &M, id: u32, frame: u64, offset: u32) -> Result
 pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, events) = (machine.world(), Xen::new(machine.xen()).events());
     let (at, block) = (frame(machine, LATER)?, frame(machine, BLOCK)?.0);
-    line!(t, "register_vcpu_info of vCPU 2:", register(machine, 2, block, OFFSET));
+    let missing = common::beyond_last(machine.xen())?.0;
+    let answer = register(machine, missing, block, OFFSET);
+    line!(t, "register_vcpu_info of a missing vCPU:", answer);
     line!(t, "across the page's end:", register(machine, 0, block, 4096 - 32));
     line!(t, "beyond the page:", register(machine, 0, block, 4096));
     let answer = register(machine, 0, block, OFFSET + size_of::<XenUlong>() as u32 / 2);

@@ -9,7 +9,7 @@ use xen_hal::hvm::{ParameterError, UpcallVector, parameter};
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::hvm::CallbackVia;
 
-use super::common::{FIRST, SECOND};
+use super::common::{self, FIRST, SECOND};
 use crate::failure::Required;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -101,7 +101,8 @@ pub(super) fn own_vectors<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result
     count(machine, t, FIRST, "an event:", &ipi);
     line!(t, "asked for again:", xen.hvm().set_upcall_vector(FIRST, vector));
     count(machine, t, FIRST, "at once:", &ipi);
-    line!(t, "for vCPU 2:", xen.hvm().set_upcall_vector(VcpuId(2), vector));
+    let missing = common::beyond_last(machine.xen())?;
+    line!(t, "for a missing vCPU:", xen.hvm().set_upcall_vector(missing, vector));
     other(machine, t)
 }
 

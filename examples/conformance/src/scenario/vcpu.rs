@@ -23,12 +23,21 @@ const STOP: u32 = 2;
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = Xen::new(machine.xen());
     machine.world().attach(machine)?;
-    let (me, other, nobody) = (xen.vcpu(VcpuId(0)), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
-    line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
+    let beyond = common::beyond_last(machine.xen())?;
+    let (me, other, missing) = (xen.vcpu(VcpuId(0)), xen.vcpu(SECOND), xen.vcpu(beyond));
+    line!(
+        t,
+        "up: this one",
+        me.is_up(),
+        "the second",
+        other.is_up(),
+        "a missing one",
+        missing.is_up()
+    );
     line!(t, "up before it was initialised:", other.up());
     line!(t, "initialised in a state that cannot be:", initialise(machine, SECOND));
-    let (own, third) = (initialise(machine, VcpuId(0)), initialise(machine, VcpuId(2)));
-    line!(t, "this one initialised:", own, "the third:", third);
+    let (own, none) = (initialise(machine, VcpuId(0)), initialise(machine, beyond));
+    line!(t, "this one initialised:", own, "a missing one:", none);
 
     machine.start(SECOND, second)?;
     machine.world().await_stage(machine, STARTED);
@@ -49,17 +58,17 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         mine.spent_in(Runstate::RUNNING).is_some_and(|spent| spent > Duration::ZERO),
         "a vCPU that runs has run",
     )?;
-    let down = nobody.down();
-    let up = nobody.up();
-    let times = nobody.runstate().map(|times| times.state);
-    line!(t, "down, the third:", down, "up:", up, "its run times:", times);
+    let down = missing.down();
+    let up = missing.up();
+    let times = missing.runstate().map(|times| times.state);
+    line!(t, "down, a missing one:", down, "up:", up, "its run times:", times);
 
     let raw = |number: usize, vcpu: usize| -> Result<usize, Errno> {
         // SAFETY: Xen finds no argument, and does nothing.
         unsafe { common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE]) }
     };
-    let (unknown, third) = (raw(NO_SUCH_OPERATION, 0), raw(NO_SUCH_OPERATION, 2));
-    line!(t, "an unknown command:", unknown, "for the third:", third);
+    let (unknown, none) = (raw(NO_SUCH_OPERATION, 0), raw(NO_SUCH_OPERATION, beyond.0 as usize));
+    line!(t, "an unknown command:", unknown, "for a missing vCPU:", none);
     for (what, number) in [
         ("run times", command::GetRunstateInfo::NUMBER),
         ("a periodic timer", command::SetPeriodicTimer::NUMBER),
