@@ -4,17 +4,15 @@
 mod block;
 mod capi;
 mod devices;
+mod hostile;
 mod net;
 mod resume;
 
 use std::error::Error;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use xen_hal::Xen;
 use xen_hal::console::Console;
-use xen_hal::hvm::parameter;
 use xen_hal::ring::YieldWait;
 use xen_hal::sched::Resumed;
 use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
@@ -184,57 +182,6 @@ fn several_guests_have_their_own_rings() {
         let mut names = std::mem::take(&mut *names.lock().unwrap());
         names.sort_unstable();
         assert_eq!(names, ["guest-1", "guest-2", "guest-3"]);
-        Ok(report)
-    });
-}
-
-/// Writes anything to its own rings, in any order, and notifies the control domain.
-fn attack(guest: Guest) -> Result<(), Box<dyn Error>> {
-    let hvm = Xen::new(guest.xen()).hvm();
-    let rings = [
-        (hvm.get(parameter::CONSOLE_PFN)?, hvm.get(parameter::CONSOLE_EVTCHN)?),
-        (hvm.get(parameter::STORE_PFN)?, hvm.get(parameter::STORE_EVTCHN)?),
-    ];
-    for _ in 0..400 {
-        let (frame, port) = rings[guest.random() as usize % rings.len()];
-        let (frame, port) = frame.zip(port).ok_or("the domain has both rings")?;
-        let page: NonNull<AtomicU32> = guest.frame(frame).ok_or("the frame is mapped")?;
-        for _ in 0..guest.random() % 20 {
-            let random = guest.random() as usize;
-            let word = match random % 4 {
-                // The indices of xenstore's rings and what follows them, and those of the console.
-                0 => 512 + random / 4 % 8,
-                1 => 768 + random / 4 % 4,
-                _ => random / 4 % 1024,
-            };
-            let value = [0, 1, 16, 4096, 4097, 1 << 31, guest.random() as u32];
-            // SAFETY: the word is within the page.
-            let place = unsafe { page.add(word) };
-            // SAFETY: the page exists as long as the machine runs, and all access it by atomics.
-            let place = unsafe { place.as_ref() };
-            place.store(value[guest.random() as usize % value.len()], Ordering::Relaxed);
-        }
-        // The backend may have closed its end.
-        let _ = Xen::new(guest.xen()).events().send(port);
-        Xen::new(guest.xen()).sched().yield_now()?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_hostile_guest_does_not_disturb_another() {
-    for_each_seed(12, |seed| {
-        let dom0 = Dom0::new();
-        let mut machine = Machine::new(Profile::DOM0, seed)?;
-        machine.domain(DomainConfig::dom0(), dom0.program())?;
-        machine.domain(DomainConfig::domu(), attack)?;
-        let rates = FaultRates { cancelled_suspends: 0, ..FaultRates::new() };
-        let mut machine = machine.fault_rates(rates);
-        let domu = machine.domain(DomainConfig::domu(), kernel)?;
-        dom0.operate(domu, operator());
-        let report = machine.run()?;
-        assert!(dom0.printed(domu).ends_with("\nbye\r\n"), "{}", dom0.printed(domu));
-        assert_eq!(report.shutdown_reasons[&domu.0], ShutdownReason::POWEROFF);
         Ok(report)
     });
 }
