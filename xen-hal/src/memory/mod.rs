@@ -33,6 +33,9 @@
 //!   with [`Memory::remove_from_physmap`].
 //! - A mapped Xen page can be granted, copied and, on x86, moved like the domain's own memory.
 //!   Granting it exposes the grant table or the shared page to the peer.
+//! - [`Memory::decrease_reservation`] of a Xen page ends its use: it can be mapped, granted and
+//!   copied only until the last grant of it is unmapped. A page of the grant table then cannot be
+//!   mapped again: Xen returns `EBUSY`.
 //! - The commands that populate and release memory do not fail: they process fewer extents than
 //!   requested, and the methods return a [`PartialReservation`].
 

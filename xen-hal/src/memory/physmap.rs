@@ -103,9 +103,11 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// [`MemoryError::Physmap`]. On x86 the page may no longer be mapped at its old frame: see
     /// [`MemoryError::may_have_unmapped`]. Xen returns
-    /// - `EBUSY` on Arm since 4.17, for a Xen page that is already mapped;
+    /// - `EBUSY` for a page of the grant table that the domain released; on Arm, since 4.17, also
+    ///   for a Xen page that is already mapped;
     /// - `EINVAL` for a page that does not exist: an index beyond the grant table's maximum, or a
     ///   frame of the domain that is not RAM; on x86 also for a space that Xen does not have;
+    /// - `EXDEV` on x86 for RAM or a Xen page at a frame where it is mapped as a grant;
     /// - `ENOENT` or `EINVAL` on x86 for a frame beyond the guest's limit;
     /// - `EPERM` for a frame that holds device registers;
     /// - `ENOSYS` on Arm for a space that it does not have, and `EACCES` for device registers
@@ -209,7 +211,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if nothing was mapped.
+    /// `ENOENT` if nothing was mapped, or a peer's page.
     ///
     /// # Safety
     ///

@@ -200,12 +200,14 @@ const fn values(number: HypercallNr) -> Does {
 
 const VCPU: Field = register(1, Vcpu);
 const BIG: u64 = 1 << 40;
+const ORDERS: Kind = OneOf(&[0, 0, 0, 0, 0, 1, 1, 19, 20, 31, 32, 40, 255, 0xffff_ffff]);
+const EXTENTS: Kind = Word(&[0, 1, 1, 1, 2, 2, 3, 3, 1 << 26, (1 << 26) + BIG, 1 << 63, u64::MAX]);
 /// The pages and lists of a reservation. More extents or larger ones would use up the host's
 /// memory.
 const RESERVATION: &[Field] = fields!(mem::XenMemoryReservation {
     domid: Domid,
-    extent_order: OneOf(&[0, 0, 0, 0, 0, 1, 1, 19, 20, 31, 32, 40, 255, 0xffff_ffff]),
-    nr_extents: Word(&[0, 1, 1, 1, 2, 2, 3, 3, 1 << 26, (1 << 26) + BIG, 1 << 63, u64::MAX]),
+    extent_order: ORDERS,
+    nr_extents: EXTENTS,
     extent_start: List(LIST as u16),
     mem_flags: OneOf(&[0]),
 } at(LIST, W, Spare), at(LIST + W, W, Spare), at(LIST + 2 * W, W, Spare));
@@ -560,6 +562,18 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
     ),
     row("increase_reservation", 2, mem(memory::IncreaseReservation::NUMBER), RESERVATION),
+    row(
+        "increase_reservation_without_list",
+        2,
+        mem(memory::IncreaseReservation::NUMBER),
+        fields!(mem::XenMemoryReservation {
+            domid: Domid,
+            extent_order: ORDERS,
+            nr_extents: EXTENTS,
+            extent_start: Word(&[0]),
+            mem_flags: OneOf(&[0]),
+        }),
+    ),
     row("decrease_reservation", 4, mem(memory::DecreaseReservation::NUMBER), RESERVATION),
     row("populate_physmap", 5, mem(memory::PopulatePhysmap::NUMBER), RESERVATION),
     row(

@@ -153,9 +153,12 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
         .collect();
     asked.status = GrantStatus::OKAY;
     for (index, frame) in frames.iter().enumerate() {
-        if call
-            .write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)
-            .is_err()
+        let compat = call.state.profile.is_compat;
+        // The compatibility layer has copied the status before it copies the list.
+        if !compat
+            && call
+                .write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)
+                .is_err()
         {
             asked.status = GrantStatus::BAD_VIRT_ADDR;
         }

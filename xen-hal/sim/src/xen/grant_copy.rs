@@ -20,6 +20,9 @@ struct Side<'a> {
 }
 
 fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
+    if asked.len == 0 && call.state.profile.since(4, 19) {
+        return Ok(());
+    }
     let source = side(call, &asked.source, flags::SOURCE_GREF.is_set(asked.flags))?;
     let dest = side(call, &asked.dest, flags::DEST_GREF.is_set(asked.flags))?;
     // SILO permits a copy within one domain to any caller.
@@ -32,9 +35,6 @@ fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
     let (start, end) = (usize::from(asked.source.offset), usize::from(asked.dest.offset));
     if start + length > PAGE_SIZE || end + length > PAGE_SIZE {
         return Err(GrantStatus::BAD_COPY_ARG);
-    }
-    if length == 0 && call.state.profile.since(4, 19) {
-        return Ok(());
     }
     let within = |offset: usize, (first, bytes): (usize, usize)| {
         offset >= first && offset + length <= first + bytes

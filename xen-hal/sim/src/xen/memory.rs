@@ -74,6 +74,9 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
+/// A command of the toolstack.
+const CLAIM_PAGES: u32 = 24;
+
 /// Commands of the toolstack and of PV guests, which change nothing here: the size of the argument,
 /// and the answer to zeros in it for the control domain and for a guest on x86, where domain 0
 /// exists, and for a guest on Arm, where it does not.
@@ -96,7 +99,7 @@ const TOOLSTACK: [ToolstackRow; 13] = {
         (19, 0, Ok(0), Ok(0), Ok(0)),
         // `access_op`, `claim_pages`, `reserved_device_memory_map`.
         (21, 24, NOT_PERMITTED, INVALID, NONE),
-        (24, 32, Ok(0), NOT_PERMITTED, INVALID),
+        (CLAIM_PAGES, 32, Ok(0), NOT_PERMITTED, INVALID),
         (27, 24, Ok(0), Ok(0), Ok(0)),
         (command::MachphysCompatMfnList::NUMBER, 24, NOT_SUPPORTED, NOT_SUPPORTED, NONE),
         (command::GetVnumainfo::NUMBER, 48, NOT_SUPPORTED, NOT_PERMITTED, NO_DOMAIN),
@@ -107,6 +110,15 @@ const TOOLSTACK: [ToolstackRow; 13] = {
 fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
     let row = TOOLSTACK.iter().find(|(number, ..)| *number == command).ok_or(Errno::ENOSYS)?;
     let (_, size, control, guest, on_arm) = *row;
+    if call.state.profile.is_compat {
+        match command {
+            CLAIM_PAGES => return Err(Errno::ENOSYS),
+            command::MachphysMfnList::NUMBER | command::MachphysCompatMfnList::NUMBER => {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            _ => {}
+        }
+    }
     let answer = match () {
         () if call.state.profile.is_arm() => on_arm,
         () if call.domain().role == Role::Control => control,

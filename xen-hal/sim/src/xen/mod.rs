@@ -75,7 +75,11 @@ pub(crate) fn call(
     };
     // A timer that was set to the past fires before the program continues.
     call.state.pass_time(0);
-    let value = answer.map_or_else(refusal, |answer| answer as isize);
+    let mut value = answer.map_or_else(refusal, |answer| answer as isize);
+    if call.state.profile.is_compat {
+        // The guest sees 32 bits of the register.
+        value = value as i32 as isize;
+    }
     let event = Event::Hypercall { number, command: arguments[0], answer: value };
     call.state.note(me, event);
     Outcome { value, interrupts: call.interrupts, yields: call.yields }
