@@ -123,26 +123,33 @@ impl<H: Hypercall> Grants<H> {
         if length > PAGE_SIZE.saturating_sub(offset.into()) {
             return Err(GrantError::Status(GrantStatus::BAD_COPY_ARG));
         }
+        if length == 0 {
+            return Ok(());
+        }
         // Xen reads or writes the bytes by their frame, so their provenance is exposed.
         address.expose_provenance();
-        let mut done = 0;
-        while done < length {
+        let copy = |done: usize, count: usize| -> Result<_, GrantError> {
             let place = NonNull::new(address.wrapping_add(done)).ok_or(GrantError::NotMapped(0))?;
-            let within = place.addr().get() % PAGE_SIZE;
-            let count = (length - done).min(PAGE_SIZE - within);
             let frame = space.frame_of(place).ok_or(GrantError::NotMapped(place.addr().get()))?;
+            let within = place.addr().get() % PAGE_SIZE;
             // Each is at most a page's size, so it fits.
-            let copy = request(
+            Ok(request(
                 (CopyEnd::Own(frame), within as u16),
                 offset.saturating_add(done as u16),
                 count as u16,
-            );
+            ))
+        };
+        // The bytes lie in one page or two. There is one hypercall for both cases.
+        let first = length.min(PAGE_SIZE - address.addr() % PAGE_SIZE);
+        let one = copy(0, first)?;
+        if first == length {
             // SAFETY: the bytes are those of a slice that the caller borrows here, and lie in the
             // frame that the address space names.
-            unsafe { self.copy(&mut [copy]) }?;
-            done += count;
+            return unsafe { self.copy(&mut [one]) };
         }
-        Ok(())
+        let mut both = [one, copy(first, length - first)?];
+        // SAFETY: as above.
+        unsafe { self.copy(&mut both) }
     }
 
     /// # Safety

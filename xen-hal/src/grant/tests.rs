@@ -306,33 +306,26 @@ mod copy {
         struct Pages([u8; 2 * PAGE_SIZE]);
         let mut pages = Box::new(Pages([0; 2 * PAGE_SIZE]));
         let first = Frame::containing(pages.0.as_ptr().addr() as u64).0 as XenPfn + 1;
-        let xen = Script::new()
-            .array(command::Copy, |asked| {
-                let copy = asked[0];
-                assert_eq!(
-                    (copy.source.u.reference(), copy.source.domid, copy.source.offset),
-                    (77, Domid(3), 100)
-                );
-                assert_eq!(
-                    (copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset),
-                    (first, Domid::SELF, 4000)
-                );
-                assert_eq!(
-                    (copy.len, copy.flags),
-                    (96, grant_copy_flags::SOURCE_GREF.val(1).value)
-                );
-                asked[0].status = GrantStatus::OKAY;
-                0
-            })
-            .array(command::Copy, |asked| {
-                let copy = asked[0];
-                assert_eq!(
-                    (copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len),
-                    (196, first + 1, 0, 104)
-                );
-                asked[0].status = GrantStatus::OKAY;
-                0
-            });
+        let xen = Script::new().array(command::Copy, |asked| {
+            assert_eq!(asked.len(), 2);
+            let copy = asked[0];
+            assert_eq!(
+                (copy.source.u.reference(), copy.source.domid, copy.source.offset),
+                (77, Domid(3), 100)
+            );
+            assert_eq!(
+                (copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset),
+                (first, Domid::SELF, 4000)
+            );
+            assert_eq!((copy.len, copy.flags), (96, grant_copy_flags::SOURCE_GREF.val(1).value));
+            let copy = asked[1];
+            assert_eq!(
+                (copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len),
+                (196, first + 1, 0, 104)
+            );
+            asked.iter_mut().for_each(|copy| copy.status = GrantStatus::OKAY);
+            0
+        });
         let into = &mut pages.0[4000..4200];
         Grants::new(&xen).copy_from_grant(&Shifted, THEIRS, 100, into).unwrap();
     }

@@ -1,6 +1,8 @@
 //! The same seed gives the same run, and another one another; and a run in which every fault
 //! happens each time.
 
+use xen_hal::platform::PAGE_SIZE;
+
 use crate::support::prelude::*;
 
 /// What was asked, by whom, what came of it and when: in the order in which it happened.
@@ -102,6 +104,52 @@ fn a_seed_gives_one_run() {
         for again in 1..100 {
             assert_eq!(run(7, rates), first, "run {again}");
         }
+    }
+}
+
+/// A buffer that crosses a page boundary lies in two frames. Where the host's allocator puts a
+/// buffer differs from run to run.
+#[test]
+fn the_address_of_a_buffer_makes_no_difference() {
+    #[repr(align(4096))]
+    struct Pages([u8; 2 * PAGE_SIZE]);
+
+    let copies = |offset: usize| {
+        let mut machine = Machine::new(Profile::DOMU, 3).expect("the host has memory");
+        machine = machine.fault_rates(FaultRates::storm());
+        let lender = |guest: Guest| {
+            let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+            let (space, place) = (guest.space(), guest.page(1).cast());
+            // SAFETY: the page is the table's alone, and the domain is not suspended.
+            let table = unsafe { GrantTable::map(guest.xen(), space, place, refs, 1) };
+            // SAFETY: the page is used through this value only.
+            let page = unsafe { Page::from_raw(&space, guest.page(2).cast()) };
+            let (table, page) = (table.expect("a table"), page.expect("a page"));
+            let grant = table.lend(page, Domid(2), Access::ReadWrite).expect("a grant");
+            guest.publish("reference", grant.reference().0.into());
+            let _ = guest.wait_for_key("copied");
+            assert!(grant.revoke().is_ok());
+        };
+        let copier = move |guest: Guest| {
+            let (mut pages, grants) = (Box::new(Pages([7; _])), Grants::new(guest.xen()));
+            let reference = GrantRef(guest.wait_for_key("reference") as u32);
+            let of = ForeignGrant { domain: Domid(1), reference };
+            for round in 0..20 {
+                let bytes = &mut pages.0[offset..offset + 64];
+                assert_eq!(grants.copy_to_grant(&guest.space(), bytes, of, round), Ok(()));
+                bytes.fill(0);
+                assert_eq!(grants.copy_from_grant(&guest.space(), of, round, bytes), Ok(()));
+                assert_eq!(bytes, [7; 64]);
+            }
+            guest.publish("copied", 1);
+        };
+        machine.domain(DomainConfig::new(), lender).expect("the machine has memory");
+        machine.domain(DomainConfig::new(), copier).expect("the machine has memory");
+        machine.run().unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    let within = copies(0);
+    for offset in [PAGE_SIZE - 64, PAGE_SIZE - 63, PAGE_SIZE - 1] {
+        assert_eq!(copies(offset), within, "a buffer at {offset}");
     }
 }
 
