@@ -1,16 +1,15 @@
 //! The console for asynchronous tasks.
 
 use core::fmt;
-use core::mem::ManuallyDrop;
 
 use embedded_io_async::{ErrorType, Read, ReadReady, Write};
 use xen_pac::base::Virq;
 
 use super::{Console, ConsoleError};
-use crate::event::{AsyncListener, Dispatcher, EventError, Events, Kind, Wakers};
+use crate::event::{AsyncListener, Dispatcher, EventError, Events, Wakers};
 use crate::hypercall::Hypercall;
 use crate::platform::VcpuId;
-use crate::ring::{Wait, YieldWait};
+use crate::ring::{PortListener, Wait, YieldWait};
 
 /// A [`Console`] whose operations wait as futures, with the traits of `embedded-io-async`.
 ///
@@ -33,7 +32,23 @@ use crate::ring::{Wait, YieldWait};
 /// ```
 pub struct AsyncConsole<'a, H: Hypercall + Copy, W = YieldWait<H>> {
     console: Console<'a, H, W>,
-    events: ManuallyDrop<AsyncListener<'a, H>>,
+    events: Listener<'a, H>,
+}
+
+/// Wakes a task that waits for the console.
+enum Listener<'a, H: Hypercall + Copy> {
+    Ring(PortListener<'a, H>),
+    /// Listens to [`Virq::CONSOLE`].
+    Xen(AsyncListener<'a, H>),
+}
+
+impl<H: Hypercall + Copy> Listener<'_, H> {
+    async fn wait(&mut self) {
+        match self {
+            Self::Ring(listener) => listener.wait().await,
+            Self::Xen(listener) => listener.wait().await,
+        }
+    }
 }
 
 impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
@@ -51,37 +66,31 @@ impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
         vcpu: VcpuId,
     ) -> Result<Self, EventError> {
         let events = Events::new(console.xen);
-        let channel = match console.port() {
-            Some(port) => events.adopt(port, Kind::Interdomain, VcpuId(0)),
-            // A global interrupt is bound on vCPU 0. `listen` moves it.
-            None => events.bind_virq(Virq::CONSOLE, VcpuId(0))?,
-        };
-        match wakers.listen(dispatcher, channel, vcpu) {
-            Ok(events) => Ok(Self { console, events: ManuallyDrop::new(events) }),
-            Err(refused) => {
-                if console.port().is_some() {
-                    let _ = refused.channel.into_port();
-                }
-                Err(refused.error)
+        let events = match console.port() {
+            Some(port) => {
+                Listener::Ring(PortListener::new(events, port, wakers, dispatcher, vcpu)?)
             }
-        }
+            None => {
+                // A global interrupt is bound on vCPU 0. `listen` moves it.
+                let channel = events.bind_virq(Virq::CONSOLE, VcpuId(0))?;
+                let listener = wakers.listen(dispatcher, channel, vcpu);
+                Listener::Xen(listener.map_err(|refused| refused.error)?)
+            }
+        };
+        Ok(Self { console, events })
+    }
+
+    /// Stops listening, and returns the console, for example to reopen it after a restore.
+    #[must_use]
+    pub fn into_console(self) -> Console<'a, H, W> {
+        let Self { console, events } = self;
+        drop(events);
+        console
     }
 
     /// Returns the console.
     pub const fn console(&mut self) -> &mut Console<'a, H, W> {
         &mut self.console
-    }
-}
-
-impl<H: Hypercall + Copy, W> Drop for AsyncConsole<'_, H, W> {
-    fn drop(&mut self) {
-        // SAFETY: the value is not used after this.
-        let events = unsafe { ManuallyDrop::take(&mut self.events) };
-        let channel = events.into_channel();
-        // The ring's port stays open: this value has not created it.
-        if channel.kind() == Kind::Interdomain {
-            let _ = channel.into_port();
-        }
     }
 }
 
@@ -129,9 +138,6 @@ impl<H: Hypercall + Copy, W: Wait> Write for AsyncConsole<'_, H, W> {
 
 impl<H: Hypercall + Copy, W> fmt::Debug for AsyncConsole<'_, H, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncConsole")
-            .field("console", &self.console)
-            .field("events", &*self.events)
-            .finish()
+        f.debug_struct("AsyncConsole").field("console", &self.console).finish_non_exhaustive()
     }
 }

@@ -172,6 +172,10 @@ fn converse(guest: Guest) -> Result<(), Problem> {
                     from += count.expect("the console writes");
                 }
             }
+            // A console that is taken back continues.
+            let (console, events) = (console.into_console(), EVENTS.get());
+            let mut console = AsyncConsole::new(console, WAKERS.get(), events, VCPU)
+                .expect("the port has no listener");
             let (flushed, drops) = repeated(async || console.flush().await).await;
             flushed.expect("the console writes");
             dropped[2] += drops;
