@@ -44,8 +44,9 @@ pub enum StoreError {
     /// Every attempt of the transaction conflicted with changes by others.
     #[error("every attempt of the transaction conflicted with other changes")]
     Conflict,
-    /// The connection cannot be used: the server sent invalid data, or only part of a request was
-    /// sent. [`Store::reconnect`](super::Store::reconnect) restarts it.
+    /// The connection cannot be used: the server sent invalid data, only part of a request was
+    /// sent, or a restart did not complete. [`Store::reconnect`](super::Store::reconnect) restarts
+    /// it.
     #[error("the connection to xenstore is broken")]
     Broken,
     /// The connection was restarted while the request was in flight.

@@ -203,14 +203,17 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] if the server cannot do this (before Xen 4.5);
-    /// [`StoreError::TimedOut`]; [`StoreError::Xen`].
+    /// [`StoreError::Unsupported`] if the server cannot do this (before Xen 4.5). After
+    /// [`StoreError::TimedOut`] and [`StoreError::Xen`], the connection cannot be used until a
+    /// further call succeeds.
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
         let page = self.connection.page;
         if !page.server_features().is_set(xenstore_server_features::RECONNECTION) {
             return Err(StoreError::Unsupported);
         }
         let connection = page.connection();
+        // From now on, the server can empty the ring at any time.
+        self.connection.broken = true;
         connection.swap(XenstoreConnection::RECONNECT.0, Ordering::Release);
         self.connection.notify()?;
         let mut attempt = 0;

@@ -491,14 +491,23 @@ fn a_broken_connection_is_started_anew() {
     let mut buffer = [0; 64];
     store.watch("data", "t").unwrap();
     works.set(false);
-    assert_eq!(store.reconnect(), Err(StoreError::TimedOut));
     assert_eq!(store.write("data/x", [b'x'; 2000]), Err(StoreError::TimedOut));
+    store.reconnect().expect_err("the server is silent");
     let waiting = store.submit(XsdSockmsgType::READ, &[b"name\0"]);
     assert_eq!(waiting, Err(StoreError::Broken));
     works.set(true);
     store.reconnect().unwrap();
     assert_eq!(store.event(&mut buffer), Ok(Some(StoreEvent::Reset)));
     assert_eq!(store.event(&mut buffer), Ok(None));
+    assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
+    // The server can empty the ring after the guest has stopped waiting for it.
+    works.set(false);
+    assert_eq!(store.reconnect(), Err(StoreError::TimedOut));
+    works.set(true);
+    (xen.server.borrow_mut())();
+    assert_eq!(store.read("name", &mut buffer), Err(StoreError::Broken));
+    store.reconnect().unwrap();
+    assert_eq!(store.event(&mut buffer), Ok(Some(StoreEvent::Reset)));
     assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
     // The watch is gone.
     server.borrow_mut().set("/local/domain/1/data/x", "1");
