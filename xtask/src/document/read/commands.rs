@@ -26,7 +26,6 @@ pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Opti
         words(context, &keys, "instructions"),
         words(context, &keys, "clobbers"),
     );
-    keys.finish(context.errors);
     Some(Convention {
         arch: id?,
         doc,
@@ -60,10 +59,9 @@ pub(super) fn set(
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     let shape = keys.get("shape").map(|at| call_shape(context, &at));
     if !keys.has("list") {
-        context.errors.add(keys.missing("list"));
+        keys.missing(context.errors, "list", "");
     }
     let list = listed(context, &keys, "list", |at| command(context, at, &prefix, shape, outer));
-    keys.finish(context.errors);
     Some(CommandSet { hypercall: hypercall.to_owned(), doc, prefix, list, place: at.place() })
 }
 
@@ -85,9 +83,7 @@ fn command(
         keys.need(context.errors, "number").and_then(|at| context.errors.need(at.unsigned()));
     let shape = keys.get("shape").map(|at| call_shape(context, &at)).or(shape);
     if shape.is_none() {
-        context
-            .errors
-            .add(keys.missing("shape").help("give it here, or once for all beside `list`"));
+        keys.missing(context.errors, "shape", "give it here, or once for all beside `list`");
     }
     let argument = keys.get("argument").map(|at| context.errors.need(at.type_ref()));
     if let (Some(at), Some(CallShape::Bare)) = (keys.get("argument"), shape) {
@@ -98,7 +94,6 @@ fn command(
         .need(context.errors, "result")
         .map(|at| context.errors.or(at.choice("a result", &CallResult::ALL), CallResult::Value));
     let hazard = optional_text(context, &keys, "hazard");
-    keys.finish(context.errors);
     let shape = shape.unwrap_or(CallShape::Argument);
     Some(Command {
         head: head?,

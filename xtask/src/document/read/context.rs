@@ -3,11 +3,14 @@
 
 use super::node::{At, Wrong};
 use super::text::{clipped, suggest};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::Manifest;
 use crate::document::language;
-use crate::yaml::{Fault, Mapping, Place, ReadFault, SourceText};
+use crate::yaml::{Entry, Fault, Mapping, Place, ReadFault, SourceText};
 use std::cell::{Cell, RefCell};
+
+/// Holds what `cargo xtask bump` leaves to a person.
+const JUDGE: &str = "judge";
 
 /// All that was found so far.
 #[derive(Default)]
@@ -24,8 +27,13 @@ impl Errors {
 
     /// Reports an error for which a part of the document is left out.
     pub(super) fn add_and_leave_out(&self, wrong: Diagnostic) {
-        self.incomplete.set(true);
+        self.leave_out();
         self.add(wrong);
+    }
+
+    /// Notes that a part of the document is left out.
+    pub(super) fn leave_out(&self) {
+        self.incomplete.set(true);
     }
 
     /// Returns the value; when it is wrong, that is reported, and what needs it is left out.
@@ -97,14 +105,16 @@ pub(super) struct Keys<'t> {
 }
 
 impl<'t> Keys<'t> {
-    /// Takes the node as a mapping with the keys of `table`.
+    /// Takes the node as a mapping with the keys of `table`. Reports others.
     pub(super) fn open(
         errors: &Errors,
         at: &At<'t>,
         table: &'static language::Mapping,
     ) -> Option<Self> {
         let mapping = errors.need(at.mapping(table.what))?;
-        Some(Self { at: at.clone(), mapping, table })
+        let keys = Self { at: at.clone(), mapping, table };
+        keys.check(errors);
+        Some(keys)
     }
 
     /// Returns the value under `key`, if there is one.
@@ -121,27 +131,52 @@ impl<'t> Keys<'t> {
     pub(super) fn need(&self, errors: &Errors, key: &'static str) -> Option<At<'t>> {
         let value = self.get(key);
         if value.is_none() {
-            errors.add_and_leave_out(self.missing(key));
+            errors.leave_out();
+            self.missing(errors, key, "");
         }
         value
     }
 
-    /// Returns the error that `key` is missing.
-    pub(super) fn missing(&self, key: &str) -> Diagnostic {
-        self.at.wrong(format!("the key `{key}` is missing")).label(format!("has no `{key}`"))
+    /// Reports that `key` is missing, unless another error says why: the key is misspelt, or is
+    /// left to a person.
+    pub(super) fn missing(&self, errors: &Errors, key: &str, help: &str) {
+        let known = self.known();
+        let is_cause = |entry: &Entry<'_>| {
+            entry.key == JUDGE || nearest(&entry.key, known.clone()) == Some(key)
+        };
+        if self.unknown().any(is_cause) {
+            return;
+        }
+        let wrong = self.at.wrong(format!("the key `{key}` is missing"));
+        let wrong = wrong.label(format!("has no `{key}`"));
+        errors.add(if help.is_empty() { wrong } else { wrong.help(help) });
     }
 
-    /// Reports the keys that are not in the table.
-    pub(super) fn finish(self, errors: &Errors) {
-        let known = self.table.keys().map(|key| key.name);
-        let is_known = |name: &str| known.clone().any(|known| known == name);
-        for entry in self.mapping.entries.iter().filter(|entry| !is_known(&entry.key)) {
+    fn known(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.table.keys().map(|key| key.name)
+    }
+
+    /// Returns the entries whose keys are not in the table.
+    fn unknown(&self) -> impl Iterator<Item = &'t Entry<'t>> {
+        let known = self.known();
+        let is_known = move |name: &str| known.clone().any(|known| known == name);
+        self.mapping.entries.iter().filter(move |entry| !is_known(&entry.key))
+    }
+
+    /// Reports the keys that are not in the table. What holds items is left out of the document, so
+    /// that no later step misses them.
+    fn check(&self, errors: &Errors) {
+        let known = self.known();
+        for entry in self.unknown() {
             let place = self.at.entry(entry).place().as_key();
-            if entry.key == "judge" {
+            if entry.key == JUDGE {
                 let left = entry.value.text().unwrap_or("the item");
                 let wrong = Diagnostic::new(place, format!("left to judge: {left}"));
                 errors.add(wrong.help("decide what the bump could not, and remove the key"));
                 continue;
+            }
+            if entry.value.text().is_none() {
+                errors.leave_out();
             }
             let wrong = Diagnostic::new(place, format!("unknown key `{}`", clipped(&entry.key)));
             errors.add(suggest(wrong, &entry.key, known.clone(), "the keys here are"));

@@ -92,7 +92,7 @@ pub(super) fn doc(context: &Context<'_>, keys: &Keys<'_>, may_be_left_out: bool)
         Some(at) => context.errors.or(at.text("a text that says what it is"), "").trim().to_owned(),
         None => {
             if !may_be_left_out {
-                context.errors.add(keys.missing("doc").help("say in a sentence what it is"));
+                keys.missing(context.errors, "doc", "say in a sentence what it is");
             }
             String::new()
         }

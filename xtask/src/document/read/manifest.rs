@@ -20,7 +20,6 @@ pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Pl
     let architectures =
         keys.need(errors, "architectures").and_then(|at| architectures(errors, &at));
     let files = keys.need(errors, "files").and_then(|at| files(errors, &at));
-    keys.finish(errors);
     let (files, places) = files?.into_iter().unzip();
     Some((Manifest { releases: releases?, architectures: architectures?, files }, places))
 }
@@ -65,14 +64,13 @@ fn architecture(errors: &Errors, at: &At<'_>, name: &str) -> Option<Architecture
     let doc = match keys.get("doc") {
         Some(doc) => errors.or(doc.text("a text that says what it is"), "").trim().to_owned(),
         None => {
-            errors.add(keys.missing("doc"));
+            keys.missing(errors, "doc", "");
             String::new()
         }
     };
     let pointer = one_of(errors, &keys, "pointer", &language::POINTERS);
     let align_u64 = one_of(errors, &keys, "align_u64", &language::ALIGNMENTS);
     let max_atomic = one_of(errors, &keys, "max_atomic", &language::ATOMICS);
-    keys.finish(errors);
     Some(Architecture {
         name: name.to_owned(),
         doc,

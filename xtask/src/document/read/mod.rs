@@ -66,9 +66,7 @@ fn file(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<File> {
     let doc = doc(context, &keys, false);
     let header = optional_text(context, &keys, "header").unwrap_or_else(|| {
         if !keys.has("header") {
-            context
-                .errors
-                .add(keys.missing("header").help("name the upstream header, such as `xen.h`"));
+            keys.missing(context.errors, "header", "name the upstream header, such as `xen.h`");
         }
         String::new()
     });
@@ -99,7 +97,6 @@ fn file(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<File> {
             commands::set(context, at, name, &outer)
         }),
     };
-    keys.finish(context.errors);
     Some(file)
 }
 

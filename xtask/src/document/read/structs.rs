@@ -36,12 +36,11 @@ pub(super) fn struct_(
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let size = keys.get("size").map(|at| per_arch(context, &at, At::unsigned));
     if !keys.has("fields") {
-        context.errors.add(keys.missing("fields").help("a struct without any has `fields: []`"));
+        keys.missing(context.errors, "fields", "a struct without any has `fields: []`");
     }
     let fields =
         listed(context, &keys, "fields", |at| field(context, at, holder, &Outer::of(&head)));
     let snapshots = if kind == StructKind::Block { snapshots(context, &keys) } else { Vec::new() };
-    keys.finish(context.errors);
     Some(Struct { head, kind, size: size.flatten(), fields, snapshots })
 }
 
@@ -71,7 +70,6 @@ fn field(context: &Context<'_>, at: &At<'_>, holder: Holder, outer: &Outer) -> O
         Holder::Argument | Holder::Member(_) => shape(context, &keys, use_, &inner),
     };
     let count = keys.get("count").map(|at| per_arch(context, &at, At::count));
-    keys.finish(context.errors);
     Some(Field { head: head?, shape: shape?, count: count.flatten(), use_ })
 }
 
@@ -111,8 +109,11 @@ fn shape(context: &Context<'_>, keys: &Keys<'_>, use_: FieldUse, outer: &Outer) 
         return Some(Shape::Struct(members("struct")));
     }
     if kinds == 0 {
-        context.errors.add_and_leave_out(
-            keys.missing("type").help("give `type`, or the members under `union` or `struct`"),
+        context.errors.leave_out();
+        keys.missing(
+            context.errors,
+            "type",
+            "give `type`, or the members under `union` or `struct`",
         );
         return None;
     }
@@ -176,9 +177,7 @@ fn direction(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
             context.errors.or(at.choice("a direction", &Direction::ALL), Direction::Both),
         ),
         (false, None) => {
-            context
-                .errors
-                .add(keys.missing("direction").help("write `direction: in`, `out` or `both`"));
+            keys.missing(context.errors, "direction", "write `direction: in`, `out` or `both`");
             FieldUse::Direction(Direction::Both)
         }
     }
@@ -207,7 +206,6 @@ fn snapshot(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<Snapshot> 
         .need(context.errors, "counter")
         .and_then(|at| context.errors.need(at.text("the name of a field")));
     let members = keys.need(context.errors, "members").map(|at| members(context, &at));
-    keys.finish(context.errors);
     Some(Snapshot {
         name: name.to_owned(),
         doc,

@@ -245,15 +245,44 @@ fn what_can_be_replaced_does_not_keep_the_rest_from_being_judged() {
         messages("constants: [{ name: A, type: u32, value: 1, colour: red, since: 4.9 }]");
     assert_eq!(
         wrong,
-        ["the key `doc` is missing", "a release must be in quotes", "unknown key `colour`"]
+        ["unknown key `colour`", "the key `doc` is missing", "a release must be in quotes"]
     );
     assert!(whole);
     let (wrong, whole) = messages(
         "constants: [{ name: A, type: u32, value: one, doc: The first. },
                      { name: B, tipe: u8, value: 1, doc: The other. }]",
     );
-    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert_eq!(wrong, ["expected a whole number, found the text `one`", "unknown key `tipe`"]);
     assert!(!whole);
+}
+
+#[test]
+fn a_misspelt_key_is_the_only_error() {
+    let rows = [
+        ("bloks: {}", "unknown key `bloks`"),
+        ("constants: [{ nam: A, type: u32, value: 1, doc: The first. }]", "unknown key `nam`"),
+        ("constants: [{ name: A, type: u32, value: 1, dok: The first. }]", "unknown key `dok`"),
+        (
+            "enumerations: { a: { is: u8, doc: Some., valus: [{ name: B }] } }",
+            "unknown key `valus`",
+        ),
+        (
+            "arguments: { a: { doc: One., fields: [{ name: b, type: u8, judge: doc }] } }",
+            "left to judge: doc",
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(messages(text).0, [expected], "{text}");
+    }
+    // What the section holds would be missed elsewhere.
+    let (wrong, whole) = messages(
+        "argumens: { a: { doc: One., fields: [] } }
+commands:
+  sched_op:
+    doc: Some.
+    list: [{ name: b, number: 0, argument: a, shape: argument, result: none, doc: One. }]",
+    );
+    assert_eq!((wrong.as_slice(), whole), (&["unknown key `argumens`".to_owned()][..], false));
 }
 
 /// Small edits of a description: a piece cut out, doubled, or replaced.

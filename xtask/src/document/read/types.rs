@@ -21,7 +21,6 @@ pub(super) fn alias(
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let is = pointed_type_per_arch(context, &keys);
     let count = keys.get("count").map(|at| per_arch(context, &at, At::count));
-    keys.finish(context.errors);
     Some(TypeAlias { head, is: is?, count: count.flatten() })
 }
 
@@ -32,7 +31,6 @@ pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Opt
     let at = keys.need(context.errors, "value");
     let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
     let value = at.and_then(|at| per_arch(context, &at, At::integer));
-    keys.finish(context.errors);
     Some(Constant { head: head?, type_: type_?, value: value?, radix })
 }
 
@@ -41,7 +39,6 @@ pub(super) fn string(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Optio
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let at = keys.need(context.errors, "value");
     let value = at.and_then(|at| per_arch(context, &at, |at| at.ascii().map(str::to_owned)));
-    keys.finish(context.errors);
     Some(StringConstant { head: head?, value: value? })
 }
 
@@ -57,11 +54,10 @@ pub(super) fn enumeration(
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     let alias = keys.get("alias").is_some_and(|at| context.errors.or(at.boolean(), false));
     if !keys.has("values") {
-        context.errors.add(keys.missing("values"));
+        keys.missing(context.errors, "values", "");
     }
     let values =
         listed(context, &keys, "values", |at| value(context, at, &prefix, &Outer::of(&head)));
-    keys.finish(context.errors);
     Some(Enumeration { is: is?, prefix, alias, values, head })
 }
 
@@ -78,7 +74,6 @@ pub(super) fn value(
     let at = keys.need(context.errors, "value");
     let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
     let value = at.and_then(|at| context.errors.need(at.integer()));
-    keys.finish(context.errors);
     Some(Value { head: head?, value: value?, radix })
 }
 
@@ -88,11 +83,10 @@ pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     if !keys.has("fields") {
-        context.errors.add(keys.missing("fields"));
+        keys.missing(context.errors, "fields", "");
     }
     let fields =
         listed(context, &keys, "fields", |at| bit_field(context, at, &prefix, &Outer::of(&head)));
-    keys.finish(context.errors);
     Some(Word { is: is?, prefix, fields, head })
 }
 
@@ -104,7 +98,6 @@ fn bit_field(context: &Context<'_>, at: &At<'_>, prefix: &str, outer: &Outer) ->
     let index_c = optional_text(context, &keys, "index_c");
     let inner = head.as_ref().map_or_else(|| outer.clone(), Outer::of);
     let values = listed(context, &keys, "values", |at| value(context, at, prefix, &inner));
-    keys.finish(context.errors);
     Some(BitField { head: head?, bits: bits?, index_c, values })
 }
 
@@ -119,10 +112,9 @@ pub(super) fn encoding(
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let tag = keys.need(context.errors, "tag").and_then(|at| context.errors.need(at.bits()));
     if !keys.has("variants") {
-        context.errors.add(keys.missing("variants"));
+        keys.missing(context.errors, "variants", "");
     }
     let variants = listed(context, &keys, "variants", |at| variant(context, at, &Outer::of(&head)));
-    keys.finish(context.errors);
     Some(Encoding { is: is?, tag: tag?, variants, head })
 }
 
@@ -130,7 +122,6 @@ fn variant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Option<Variant>
     let keys = Keys::open(context.errors, at, &language::VARIANT)?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let kind = kind(context, &keys);
-    keys.finish(context.errors);
     Some(Variant { head: head?, kind: kind? })
 }
 
@@ -149,9 +140,8 @@ fn kind(context: &Context<'_>, keys: &Keys<'_>) -> Option<VariantKind> {
             Some(VariantKind::Fields { tag: context.errors.need(tag.unsigned())?, fields, example })
         }
         (None, None) => {
-            context.errors.add_and_leave_out(
-                keys.missing("tag").help("give `tag`, or `value` for one whole value"),
-            );
+            context.errors.leave_out();
+            keys.missing(context.errors, "tag", "give `tag`, or `value` for one whole value");
             None
         }
     }
@@ -164,7 +154,6 @@ fn variant_field(context: &Context<'_>, at: &At<'_>) -> Option<VariantField> {
     let bits = keys.need(context.errors, "bits").and_then(|at| context.errors.need(at.bits()));
     let bound = |key| keys.get(key).map(|at| context.errors.need(at.unsigned()));
     let (min, max) = (bound("min"), bound("max"));
-    keys.finish(context.errors);
     let bits = bits?;
     let max = max.unwrap_or(Some(u64::MAX >> (64 - bits.width())));
     Some(VariantField {
