@@ -310,6 +310,7 @@ fn state(label: &str, change: impl Fn(&mut Table)) -> State {
     let facts = facts(|table| {
         change(table);
         let names = table.constants.keys().cloned();
+        let names = names.chain(table.texts.keys().cloned());
         let names = names.chain(table.structs.keys().map(|name| format!("struct {name}")));
         table.places = names.map(|name| (name, "xen.h".into())).collect();
     });
@@ -336,7 +337,7 @@ fn every_kind_of_change_has_its_consequence() {
     let old = state("old", |_| {});
     assert_eq!(show::text(&old, &old, &[]).lines().next(), Some("from old to old on x86, x86_64"));
     type Case = (&'static str, fn(&mut Table), &'static str);
-    let cases: [Case; 11] = [
+    let cases: [Case; 14] = [
         (
             "added",
             |table| {
@@ -367,6 +368,31 @@ fn every_kind_of_change_has_its_consequence() {
                 table.constants.insert("LIMIT".to_owned(), 10);
             },
             "value   LIMIT 9 becomes 10 [breaking, major]\n",
+        ),
+        (
+            "another text",
+            |table| {
+                table.texts.insert("KEY".to_owned(), Text::String("lock".into()));
+            },
+            "macro   KEY \"key\" becomes \"lock\" [breaking, major]\n",
+        ),
+        (
+            "renamed text",
+            |table| {
+                table.texts.remove("KEY");
+                table.texts.insert("KEYS".to_owned(), Text::String("key".into()));
+            },
+            "renamed KEYS was `KEY`, with the same text \"key\" [breaking, major]\n",
+        ),
+        (
+            "removed text, and a macro that xen-pac does not have",
+            |table| {
+                table.texts.remove("KEY");
+                let text = Text::Macro { parameters: Some("a".into()), sum: 1 };
+                table.texts.insert("SWAP".to_owned(), text);
+            },
+            "removed KEY was \"key\" [breaking, major]\nadded   SWAP (a) #0000000000000001 \
+             [compatible, patch]\n",
         ),
         (
             "negative in C",

@@ -1,7 +1,7 @@
 //! The comparison of two states.
 
 use super::{Change, Consequence, Kind, State, Step};
-use crate::headers::facts::{Extent, StructTable, Table};
+use crate::headers::facts::{Extent, StructTable, Table, Text};
 use std::collections::BTreeMap;
 
 /// Returns every change from one state to another, by header and name, on the architectures of
@@ -97,21 +97,41 @@ impl Pair<'_> {
     }
 
     fn texts(&mut self) {
-        for (name, text) in &self.new.texts {
-            match self.old.texts.get(name) {
+        let (before, after) = (self.old, self.new);
+        let (old, new) = (&before.texts, &after.texts);
+        let header = |name: &str| after.places.get(name).or_else(|| before.places.get(name));
+        let renamed = renamed(old, new, |name| header(name).map(|header| &**header));
+        // xen-pac has the strings, and no function macros.
+        let meaning = |text: &Text, of_string, of_macro| match text {
+            Text::String(_) => of_string,
+            Text::Macro { .. } => of_macro,
+        };
+        for (name, text) in new {
+            match old.get(name) {
                 Some(was) if was == text => {}
-                // xen-pac has no function macros.
                 Some(was) => {
-                    let meaning = (Consequence::RuntimeCheck, Step::Patch);
+                    let meaning = meaning(text, BREAKING, (Consequence::RuntimeCheck, Step::Patch));
                     self.add(name, name, Kind::Macro, format!("{was} becomes {text}"), meaning);
                 }
-                None if self.old.constants.contains_key(name) => {}
-                None => self.add(name, name, Kind::Added, text.to_string(), COMPATIBLE),
+                None if before.constants.contains_key(name) => {}
+                None => match renamed.iter().find(|(_, to)| *to == name) {
+                    Some((from, _)) => {
+                        let detail = format!("was `{from}`, with the same text {text}");
+                        let meaning = meaning(text, self.lost(), COMPATIBLE);
+                        self.add(name, name, Kind::Renamed, detail, meaning);
+                    }
+                    None => {
+                        let meaning = meaning(text, self.gained(), COMPATIBLE);
+                        self.add(name, name, Kind::Added, text.to_string(), meaning);
+                    }
+                },
             }
         }
-        for (name, was) in &self.old.texts {
-            if !self.new.texts.contains_key(name) && !self.new.constants.contains_key(name) {
-                self.add(name, name, Kind::Removed, format!("was {was}"), COMPATIBLE);
+        for (name, was) in old {
+            let stays = new.contains_key(name) || after.constants.contains_key(name);
+            if !stays && !renamed.iter().any(|(from, _)| *from == name) {
+                let meaning = meaning(was, self.lost(), COMPATIBLE);
+                self.add(name, name, Kind::Removed, format!("was {was}"), meaning);
             }
         }
     }
@@ -238,24 +258,24 @@ fn same(was: i128, now: i128) -> bool {
     was == now || (was < 0) != (now < 0) && (was - now).rem_euclid(1 << 32) == 0
 }
 
-/// Returns the pairs of a lost and a gained constant that have one header, one value and similar
-/// names, if no other pair of the header has the value.
-fn renamed<'n>(
-    old: &'n BTreeMap<String, i128>,
-    new: &'n BTreeMap<String, i128>,
+/// Returns the pairs of a lost and a gained name that have one header, one value and similar
+/// letters, if no other pair of the header has the value.
+fn renamed<'n, V: PartialEq>(
+    old: &'n BTreeMap<String, V>,
+    new: &'n BTreeMap<String, V>,
     header: impl Fn(&str) -> Option<&'n str>,
 ) -> Vec<(&'n String, &'n String)> {
     let lost: Vec<_> = old.iter().filter(|(name, _)| !new.contains_key(*name)).collect();
     let gained: Vec<_> = new.iter().filter(|(name, _)| !old.contains_key(*name)).collect();
-    let fits = |(from, was): (&str, i128), (to, now): (&str, i128)| {
+    let fits = |(from, was): (&str, &V), (to, now): (&str, &V)| {
         was == now
             && header(from) == header(to)
             && strsim::normalized_damerau_levenshtein(from, to) > 0.5
     };
     let pairs = lost.iter().filter_map(|(from, was)| {
-        let mut there = gained.iter().filter(|(to, now)| fits((from, **was), (to, **now)));
+        let mut there = gained.iter().filter(|(to, now)| fits((from, *was), (to, *now)));
         let (to, _) = there.next().filter(|_| there.clone().next().is_none())?;
-        let back = lost.iter().filter(|(other, was)| fits((other, **was), (to, new[*to]))).count();
+        let back = lost.iter().filter(|(other, was)| fits((other, *was), (to, &new[*to]))).count();
         (back == 1).then_some((*from, *to))
     });
     pairs.collect()
