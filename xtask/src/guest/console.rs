@@ -1,4 +1,4 @@
-//! What a line on Xen's console is, and whose.
+//! A line on Xen's console, and who wrote it.
 
 /// A line of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Line {
     Guest(u32, String),
     /// The hypervisor wrote it.
     Hypervisor(String),
-    /// Something else did: the firmware, say.
+    /// Something else wrote it, such as the firmware.
     Other(String),
 }
 

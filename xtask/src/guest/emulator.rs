@@ -17,7 +17,7 @@ pub const QEMU_VARIABLE: &str = "XEN_GUEST_QEMU";
 /// The variable that names another hypervisor image, compressed with gzip or not.
 pub const HYPERVISOR_VARIABLE: &str = "XEN_GUEST_HYPERVISOR";
 
-/// What a user can change about a boot.
+/// The user's options of a boot.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// More options for Xen.
@@ -139,7 +139,7 @@ fn hypervisor_image(platform: Platform, files: &Path) -> Result<PathBuf, String>
     }
 }
 
-/// QEMU for x86, or the one that the variable names.
+/// Returns QEMU, or the program that the variable names.
 fn qemu(tool: Tool) -> Result<PathBuf, String> {
     match std::env::var_os(QEMU_VARIABLE) {
         Some(chosen) => chosen_file(QEMU_VARIABLE, Path::new(&chosen)),
@@ -174,7 +174,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 }
 
 /// Returns the options of Xen on x86. The emulated machines have no IOMMU, which Xen demands for a
-/// PVH dom0 unless told otherwise.
+/// PVH dom0 by default.
 fn dom0_options(options: &Options) -> String {
     format!(
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh dom0-iommu=none \
@@ -381,7 +381,7 @@ fn dom0less(
     Ok(Emulation { program: qemu(tools::QEMU_ARM)?, arguments, folder: folder.to_owned() })
 }
 
-/// QEMU's own device tree of the machine, as source.
+/// Returns the source of the device tree that QEMU makes for the machine.
 fn base_tree(machine: &str, cpu: &str, files: &Path) -> Result<String, String> {
     let kept = files.join(format!("base-{}-{cpu}.dts", machine.replace([',', '='], "-")));
     if let Ok(tree) = fs::read_to_string(&kept) {

@@ -59,7 +59,7 @@ pub const TOOLS_4_20: Packages = Packages {
     with: TOOLS,
 };
 
-/// What Xen's tools need in every release: libraries, and xenstore's programs.
+/// The dependencies of Xen's tools in every release: libraries, and xenstore's programs.
 const TOOLS: &[&str] = &[
     "xenstore-utils",
     "libxencall1",
@@ -124,7 +124,7 @@ impl Packages {
     ///
     /// # Errors
     ///
-    /// The step that failed, with apt's own words.
+    /// The step that failed, with apt's message.
     pub fn download(&self, folder: &Path, seconds: u64) -> Result<(), String> {
         let folder = folder.join(self.folder);
         let root = folder.join("root");
@@ -173,7 +173,7 @@ impl Packages {
         Ok(read(SOURCES)?.replace(codename, self.suite))
     }
 
-    /// Apt with a state of its own below `folder`.
+    /// Returns a command of apt that keeps its state below `folder`.
     fn command(&self, program: &str, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder.join("debs")).arg("-qq");
@@ -228,7 +228,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// Unpacks a package; of a kernel's only the kernel and the modules for Xen.
+/// Unpacks a package. From a kernel's package, takes only the kernel and the modules for Xen.
 fn unpack(package: &Path, root: &Path) -> Result<(), String> {
     let is_kernel =
         package.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-image"));
@@ -262,7 +262,7 @@ fn unpack(package: &Path, root: &Path) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// Its last words on the error stream.
+/// The last line of the command's error stream.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let answer = command.output().map_err(|error| format!("cannot run {name}: {error}"))?;

@@ -26,7 +26,7 @@ const LAST_LINES: usize = 20;
 /// How many more seconds a boot may take in which Linux boots first.
 const LINUX_SECONDS: u64 = 60;
 
-/// What all boots of a command have in common.
+/// The options of all boots of a command.
 #[derive(Debug)]
 pub struct Session {
     /// The workspace's root.
@@ -41,7 +41,7 @@ pub struct Session {
     pub timeout: u64,
     /// Record transcripts instead of comparing them.
     pub record: bool,
-    /// Keep each boot's console in a file, also if all went well.
+    /// Keep each boot's console in a file, even if the run passes.
     pub keep_logs: bool,
     /// Show Xen's own lines too.
     pub verbose: bool,
@@ -63,7 +63,7 @@ struct PlatformRuns {
     cost: Cost,
 }
 
-/// What a program's run left.
+/// The run of a program, to be judged.
 pub(super) struct Run {
     end: Option<End>,
     pub(super) lines: Vec<Timed>,
@@ -76,7 +76,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What kept them from being built or booted.
+    /// A program cannot be built or booted.
     pub fn run(
         &self,
         platforms: &[Platform],
@@ -215,7 +215,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What kept it from being booted.
+    /// The image cannot be booted.
     pub fn run_image(
         &self,
         platform: Platform,
@@ -283,7 +283,7 @@ impl Session {
         Ok((vec![Run { end: Some(end), lines, took, output }], ended.cpu))
     }
 
-    /// Holds a run against what was expected, and keeps and shows what explains a difference.
+    /// Judges a run. Keeps and shows the console if the run does not end as expected.
     fn judge(
         &self,
         platform: Platform,
@@ -329,21 +329,21 @@ impl Session {
         let path = transcript::path(&self.workspace, platform, program.name);
         let explain = |error| format!("{}: {error}", path.display());
         let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-        let heard = Transcript::hear(&lines);
-        if heard.is_cut() {
+        let printed = Transcript::from_console(&lines);
+        if printed.is_cut() {
             return Ok(Verdict::Contradiction("the console lost lines of the guest".to_owned()));
         }
         let recorded = Transcript::read(&path).map_err(explain)?;
-        let verdict = heard.judge(recorded.as_ref());
+        let verdict = printed.judge(recorded.as_ref());
         if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {
             out.line(format_args!(
                 "  recorded on Xen {}, and now:",
                 recorded.hypervisor.as_deref().unwrap_or("of an unknown version")
             ));
-            heard.diff(recorded).lines().for_each(|line| out.line(format_args!("  {line}")));
+            printed.diff(recorded).lines().for_each(|line| out.line(format_args!("  {line}")));
         }
         if self.record {
-            heard.write(&path).map_err(explain)?;
+            printed.write(&path).map_err(explain)?;
             return Ok(Verdict::Success);
         }
         Ok(verdict)
@@ -362,7 +362,7 @@ impl Run {
     }
 }
 
-/// What a boot of several programs printed for one of them.
+/// Returns the run of one program of a boot of several.
 fn section(name: &str, lines: &[Timed], end: &End) -> Run {
     let at = |marker: String| lines.iter().position(|(_, raw, _)| raw.trim_end() == marker);
     let first = at(format!("{}{name}", domu::BEGIN));

@@ -1,5 +1,5 @@
-//! How often each program ended as it should on each platform: the closing table of a command that
-//! boots several.
+//! Counts how often each program ended as expected on each platform, for the closing table of a
+//! command that boots several.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::platform::Platform;
 /// How one run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// True if it ended as it should.
+    /// True if it ended as expected.
     pub good: bool,
     /// How, in a few words.
     pub verdict: String,
@@ -26,11 +26,11 @@ pub struct Score {
     pub platform: Platform,
     /// How often it ran.
     pub runs: usize,
-    /// How many of the runs ended as they should.
+    /// How many of the runs ended as expected.
     pub good: usize,
     /// How long the slowest of them took.
     pub slowest: Duration,
-    /// The verdict of the first run that did not end as it should, else of the first.
+    /// The verdict of the first run that did not end as expected, else of the first.
     pub verdict: String,
 }
 
@@ -60,7 +60,7 @@ pub struct Tally {
 }
 
 impl Score {
-    /// True if every run ended as it should.
+    /// True if every run ended as expected.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.good == self.runs
@@ -128,7 +128,7 @@ impl Tally {
         &self.scores
     }
 
-    /// True if every run ended as it should.
+    /// True if every run ended as expected.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.scores.iter().all(Score::is_good)
@@ -187,7 +187,7 @@ fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 impl fmt::Display for Tally {
-    /// Writes the number of runs, and of those that ended as they should; the same of rounds if
+    /// Writes the number of runs and of those that ended as expected, and the same of rounds if
     /// there were several.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();

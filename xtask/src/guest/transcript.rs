@@ -1,4 +1,4 @@
-//! What a scenario printed, and what was recorded when it ran on the real hypervisor before.
+//! The transcript that a scenario printed, and the recorded one of an earlier run on real Xen.
 //!
 //! A recorded transcript is a file of lines. The first names the hypervisor that it was recorded
 //! on, behind a `#`; it is not part of the comparison, so that a newer build of the hypervisor that
@@ -14,25 +14,25 @@ use super::console::Line;
 use super::platform::Platform;
 use super::verdict::Verdict;
 
-/// What a scenario puts before each line of its transcript.
+/// The prefix of a line of a transcript.
 const MARK: &str = "| ";
-/// What begins the guest's line with the number of lines that it wrote.
+/// The prefix of the guest's line with the number of lines that it wrote.
 const WRITTEN: &str = "guest: lines written: ";
-/// What begins the line about the hypervisor.
+/// The prefix of the line about the hypervisor.
 pub(super) const RECORDED_ON: &str = "# Recorded on Xen ";
 
 /// A transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transcript {
-    /// The version of the hypervisor that answered, as it names itself.
+    /// The version that the hypervisor printed.
     pub hypervisor: Option<String>,
     /// The lines.
     pub lines: Vec<String>,
-    /// How many lines the guest wrote, if it says so: a console may lose some.
+    /// How many lines the guest wrote, if it prints that: a console may lose some.
     pub written: Option<usize>,
 }
 
-/// Where the transcript of a program is kept.
+/// Returns the path of a program's recorded transcript.
 #[must_use]
 pub fn path(workspace: &Path, platform: Platform, program: &str) -> PathBuf {
     workspace
@@ -42,31 +42,31 @@ pub fn path(workspace: &Path, platform: Platform, program: &str) -> PathBuf {
 }
 
 impl Transcript {
-    /// What came over the console.
+    /// Takes the transcript from the lines of a console.
     #[must_use]
-    pub fn hear(console: &[Line]) -> Self {
-        let mut heard = Self::default();
+    pub fn from_console(console: &[Line]) -> Self {
+        let mut printed = Self::default();
         for line in console {
             match line {
                 Line::Guest(_, text) => {
-                    heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned));
+                    printed.lines.extend(text.strip_prefix(MARK).map(str::to_owned));
                     let written = text.strip_prefix(WRITTEN).and_then(|count| count.parse().ok());
-                    heard.written = heard.written.or(written);
+                    printed.written = printed.written.or(written);
                 }
                 Line::Hypervisor(text) => {
-                    heard.hypervisor = heard.hypervisor.or_else(|| version(text));
+                    printed.hypervisor = printed.hypervisor.or_else(|| version(text));
                 }
                 Line::Other(_) => {}
             }
         }
-        heard
+        printed
     }
 
     /// Reads what was recorded; `None` if nothing was.
     ///
     /// # Errors
     ///
-    /// When there is a file that cannot be read.
+    /// The file cannot be read.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(Self::parse(&text))),
@@ -87,11 +87,11 @@ impl Transcript {
         }
     }
 
-    /// Keeps it in a file.
+    /// Writes the transcript to a file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -110,7 +110,7 @@ impl Transcript {
         self.written.is_some_and(|written| written != self.lines.len())
     }
 
-    /// Judges what a run told by what was recorded.
+    /// Compares the transcript with the recorded one.
     #[must_use]
     pub fn judge(&self, recorded: Option<&Self>) -> Verdict {
         let Some(recorded) = recorded else { return Verdict::Unrecorded };
@@ -127,8 +127,8 @@ impl Transcript {
         }
     }
 
-    /// What a run told that was not recorded (`+`), and the other way round (`-`), with a few lines
-    /// around each.
+    /// Returns the lines that were not recorded (`+`), and those that were not printed (`-`), with
+    /// a few lines around each.
     #[must_use]
     pub fn diff(&self, recorded: &Self) -> String {
         let (old, new) = (recorded.lines.join("\n") + "\n", self.lines.join("\n") + "\n");
@@ -148,8 +148,8 @@ impl Transcript {
     }
 }
 
-/// Returns the version in the line with which Xen introduces itself: its release and the package's,
-/// without who built it, with what and when.
+/// Returns the version in Xen's first line: the release and the package's version, without the
+/// compiler and the date.
 fn version(line: &str) -> Option<String> {
     let said = line.strip_prefix("Xen version ")?;
     let end = said.find(')').map_or(said.len(), |end| end + 1);
@@ -178,13 +178,15 @@ mod tests {
             "(d0) guest: success",
             "(d0) | two",
         ];
-        let heard = Transcript::hear(&console.map(Line::parse));
-        assert_eq!(heard.hypervisor.as_deref(), Some("4.17.7 (Debian 4.17.7-1)"));
-        assert_eq!(heard.lines, ["one", "two"]);
-        assert!(!heard.is_cut());
+        let printed = Transcript::from_console(&console.map(Line::parse));
+        assert_eq!(printed.hypervisor.as_deref(), Some("4.17.7 (Debian 4.17.7-1)"));
+        assert_eq!(printed.lines, ["one", "two"]);
+        assert!(!printed.is_cut());
         assert!(
-            Transcript::hear(&console[1..4].iter().copied().map(Line::parse).collect::<Vec<_>>())
-                .is_cut()
+            Transcript::from_console(
+                &console[1..4].iter().copied().map(Line::parse).collect::<Vec<_>>()
+            )
+            .is_cut()
         );
     }
 

@@ -1,5 +1,4 @@
-//! How a run ended, judged by the console and by the emulator's exit status together: either alone
-//! could lie.
+//! How a run ended: the console and the emulator's exit status must agree.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ const STATUS_FAILURE: i32 = 0x11 << 1 | 1;
 /// The same for a guest that panicked.
 const STATUS_PANIC: i32 = 0x12 << 1 | 1;
 
-/// What dom0 prints before the reason when what it checks of a guest is not as it should be.
+/// What dom0 prints before the reason if its check of a guest fails.
 const DOM0_FAILURE: &str = "dom0: failure: ";
 
 /// How the emulator ended.
@@ -21,44 +20,43 @@ const DOM0_FAILURE: &str = "dom0: failure: ";
 pub enum End {
     /// By itself, with this status.
     Exited(i32),
-    /// By a signal that nobody here sent.
+    /// By a signal that this program did not send.
     Killed,
-    /// It was stopped because its time was up; the limit in seconds.
+    /// This program stopped it at the time limit, in seconds.
     TimedOut(u64),
-    /// It was stopped because the console had said that nothing more would come.
+    /// This program stopped it after the last line that the console can show.
     Stopped,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The guest said that all went well, and so did the status.
+    /// The guest and the status report success.
     Success,
-    /// All went well, but what the guest told is not what was recorded: the first line that is
-    /// another, counted from 1.
+    /// Success, but the transcript differs from the recorded one; the first such line, from 1.
     Differs(usize),
-    /// All went well, but nothing was recorded that it could be compared with.
+    /// Success, but there is no recorded transcript.
     Unrecorded,
-    /// All went well, but the guest did not print a line that begins like this.
+    /// Success, but the guest did not print a line that begins like this.
     Missing(&'static str),
     /// The guest ended with an error of its own.
     GuestFailure(String),
     /// The guest panicked.
     GuestPanic(String),
-    /// The guest took an exception that it could not handle, three times over.
+    /// The guest took a triple fault.
     TripleFault,
     /// The hypervisor destroyed the guest.
     GuestCrash(String),
     /// The hypervisor itself panicked.
     HypervisorPanic(String),
-    /// Time was up; with the last line of the guest's, if it wrote any.
+    /// The guest did not end before the time limit.
     Hang {
         /// The limit in seconds.
         seconds: u64,
-        /// The guest's last line.
+        /// The guest's last line, if it wrote any.
         last: Option<String>,
     },
-    /// The machine went off or restarted, and the guest had not said how it went.
+    /// The machine stopped or restarted, and the guest had not reported a status.
     EndedSilently,
     /// Console and exit status do not agree.
     Contradiction(String),
@@ -101,35 +99,35 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What the console said about the end, most telling first.
+/// What the console shows about the end. The first field that is set decides.
 #[derive(Default)]
-struct Testimony {
+struct ConsoleReport {
     hypervisor_panic: Option<String>,
     guest_crash: Option<String>,
     triple_fault: bool,
     guest_panic: Option<String>,
     guest_failure: Option<String>,
     success: bool,
-    /// Whether anything came at all.
-    anything: bool,
+    /// True if the console has a line.
+    has_lines: bool,
     last: Option<String>,
 }
 
-impl Testimony {
-    fn hear(lines: &[Line]) -> Self {
-        let mut heard = Self { anything: !lines.is_empty(), ..Self::default() };
+impl ConsoleReport {
+    fn read(lines: &[Line]) -> Self {
+        let mut report = Self { has_lines: !lines.is_empty(), ..Self::default() };
         for (index, line) in lines.iter().enumerate() {
             match line {
-                Line::Guest(_, text) => heard.guest(text),
-                Line::Hypervisor(text) => heard.hypervisor(text, &lines[index + 1..]),
+                Line::Guest(_, text) => report.guest(text),
+                Line::Hypervisor(text) => report.hypervisor(text, &lines[index + 1..]),
                 Line::Other(text) => {
                     if let Some(why) = text.strip_prefix(DOM0_FAILURE) {
-                        heard.guest_failure.get_or_insert(why.to_owned());
+                        report.guest_failure.get_or_insert(why.to_owned());
                     }
                 }
             }
         }
-        heard
+        report
     }
 
     fn guest(&mut self, text: &str) {
@@ -163,8 +161,8 @@ impl Testimony {
     }
 }
 
-/// Returns whether nothing worth waiting for comes after this line: Xen waits five seconds before
-/// it restarts the machine, or for ever.
+/// Returns true if no line of the guest can follow this one: Xen waits five seconds before it
+/// restarts the machine, or for ever.
 #[must_use]
 pub fn is_last_word(line: &Line) -> bool {
     let Line::Hypervisor(text) = line else { return false };
@@ -173,8 +171,8 @@ pub fn is_last_word(line: &Line) -> bool {
         || text.starts_with("Hardware Dom0 halted")
 }
 
-/// The end of an emulator whose exit status does not say how the guest ended: Bochs names the
-/// status that the guest wrote as the line of a panic of its BIOS.
+/// Returns the end of Bochs, whose exit status does not depend on the guest: the line number of a
+/// BIOS panic is the status that the guest wrote.
 #[must_use]
 pub fn bochs_end(end: End, output: &str) -> End {
     const PANIC: &str = "VGABIOS panic at vgabios.c, line ";
@@ -211,27 +209,27 @@ pub fn judge_lines(lines: &[Line], starts: &[&'static str]) -> Verdict {
     missing.map_or(Verdict::Success, |start| Verdict::Missing(start))
 }
 
-/// Judges a run by what the console showed, how the emulator ended, and what it complained of.
+/// Judges a run by the console's lines, the emulator's end, and the emulator's error stream.
 #[must_use]
 pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
-    let heard = Testimony::hear(lines);
-    if let Some(why) = heard.hypervisor_panic {
+    let report = ConsoleReport::read(lines);
+    if let Some(why) = report.hypervisor_panic {
         return Verdict::HypervisorPanic(why);
     }
-    if let Some(why) = heard.guest_crash {
+    if let Some(why) = report.guest_crash {
         return Verdict::GuestCrash(why);
     }
-    if heard.triple_fault {
+    if report.triple_fault {
         return Verdict::TripleFault;
     }
-    if let Some(what) = heard.guest_panic {
+    if let Some(what) = report.guest_panic {
         return Verdict::GuestPanic(what);
     }
-    if let Some(why) = heard.guest_failure {
+    if let Some(why) = report.guest_failure {
         return Verdict::GuestFailure(why);
     }
     match *end {
-        End::Exited(STATUS_SUCCESS) if heard.success => Verdict::Success,
+        End::Exited(STATUS_SUCCESS) if report.success => Verdict::Success,
         End::Exited(STATUS_SUCCESS) => Verdict::Contradiction(
             "the exit status reports success, and the console does not".to_owned(),
         ),
@@ -239,17 +237,19 @@ pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
             "its exit status reports a failure, and its console no reason".to_owned(),
         ),
         End::Exited(STATUS_PANIC) => Verdict::GuestPanic("at an unknown place".to_owned()),
-        End::TimedOut(seconds) if !heard.success => Verdict::Hang { seconds, last: heard.last },
-        End::Exited(_) | End::Killed if !heard.anything => Verdict::Emulator(last_line(complaints)),
+        End::TimedOut(seconds) if !report.success => Verdict::Hang { seconds, last: report.last },
+        End::Exited(_) | End::Killed if !report.has_lines => {
+            Verdict::Emulator(last_line(complaints))
+        }
         End::Killed => Verdict::Emulator("it was killed".to_owned()),
-        _ if heard.success => Verdict::Contradiction(format!(
+        _ if report.success => Verdict::Contradiction(format!(
             "the console reports success, and the emulator ended with another status ({end:?})"
         )),
         End::Exited(0) | End::Stopped => Verdict::EndedSilently,
         End::Exited(status) => {
             Verdict::Emulator(format!("status {status}; {}", last_line(complaints)))
         }
-        End::TimedOut(seconds) => Verdict::Hang { seconds, last: heard.last },
+        End::TimedOut(seconds) => Verdict::Hang { seconds, last: report.last },
     }
 }
 
@@ -268,14 +268,13 @@ pub fn judge_image(lines: &[Line], end: &End, complaints: &str) -> Verdict {
     }
 }
 
-/// Returns the last line of what the emulator wrote to its error stream, where it says why it gave
-/// up.
+/// Returns the last line of the emulator's error stream, which has the reason for its end.
 fn last_line(complaints: &str) -> String {
     complaints
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing")
+        .unwrap_or("its error stream is empty")
         .to_owned()
 }
 

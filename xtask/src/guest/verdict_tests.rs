@@ -140,7 +140,10 @@ fn an_emulator_that_does_not_start_says_why() {
         judge(&[], &End::Exited(1), complaints),
         Verdict::Emulator("qemu: Failed to open file 'guest.elf'".into())
     );
-    assert_eq!(judge(&[], &End::Exited(0), ""), Verdict::Emulator("it said nothing".into()));
+    assert_eq!(
+        judge(&[], &End::Exited(0), ""),
+        Verdict::Emulator("its error stream is empty".into())
+    );
     assert!(matches!(judge(&recorded(HANG), &End::Killed, ""), Verdict::Emulator(_)));
 }
 

@@ -5,7 +5,7 @@ const TAILS: [usize; 4] = [8, 32, 128, 512];
 /// How many parts a program is first divided into.
 const PARTS: usize = 8;
 
-/// Leaves steps out as long as what is left differs. `differs` judges several programs at once,
+/// Removes steps as long as the rest differs. `differs` judges several programs at once,
 /// because some platforms run several in one boot.
 pub(super) fn minimise(
     all: Vec<u32>,
