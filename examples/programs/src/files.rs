@@ -37,7 +37,7 @@ pub fn files<H: Hypercall + Copy, A, V: Wait, W: Wait>(
     disk: &mut BlockDevice<'_, '_, H, A, V>,
 ) -> Result<(), Error> {
     let info = *disk.info();
-    writeln!(console, "the disk has {} sectors", info.sectors)?;
+    writeln!(console, "the disk: {info:?}")?;
     let mut first = [0; Block::LEN];
     disk.read(0, &mut first)?;
     if first.iter().all(|byte| *byte == 0) {

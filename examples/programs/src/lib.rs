@@ -10,6 +10,7 @@ mod echo;
 mod embassy;
 mod files;
 mod probe;
+mod restore;
 mod tcp;
 
 pub use browser::browse;
@@ -18,6 +19,7 @@ pub use echo::echo;
 pub use embassy::embassy_tcp;
 pub use files::files;
 pub use probe::probe;
+pub use restore::{DevicePages, Services, restore};
 pub use tcp::{Addresses, CLIENT_LINE, CLIENT_LINES, CLIENT_PORT, SERVER_PORT, tcp_echo};
 
 use xen_hal::blk::BlockError;

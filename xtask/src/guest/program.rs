@@ -3,6 +3,7 @@
 use super::build::{C_KERNEL, EMBASSY, EMBASSY_SHELL, EMBASSY_TCP, FIGURES, RATES};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
+use super::transcript::Source;
 use super::verdict::Verdict;
 
 /// The list of scenarios. It is plain data: this program generates one of the crates that the
@@ -116,10 +117,14 @@ impl Expected {
 const CONFORMANCE: &str = "conformance";
 
 impl Program {
-    /// True if it prints a transcript.
+    /// Returns which of its lines are a transcript, if any are.
     #[must_use]
-    pub fn has_transcript(&self) -> bool {
-        self.binary == CONFORMANCE || ["peers", "xenstore"].contains(&self.name)
+    pub fn transcript(&self) -> Option<Source> {
+        match self.name {
+            "files" | "tcp" => Some(Source::OwnConsole),
+            EMBASSY_TCP | "peers" | "restore" | "xenstore" => Some(Source::Marked),
+            _ => (self.binary == CONFORMANCE).then_some(Source::Marked),
+        }
     }
 
     /// The command lines on a platform where the guest's first domain has the number 1, or where

@@ -17,7 +17,7 @@ use super::jobs::Output;
 use super::packages::output;
 use super::platform::{Platform, Route};
 use super::session::Session;
-use super::transcript::Transcript;
+use super::transcript::{Source, Transcript};
 use super::verdict::Verdict;
 
 /// The name on the command line.
@@ -305,7 +305,7 @@ impl<'s> Comparison<'s> {
         let out = &mut Output::Stream;
         for run in self.session.watch(self.platform, &emulation, &names, out)?.0 {
             let lines: Vec<_> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-            let mut printed = Transcript::from_console(&lines);
+            let mut printed = Transcript::from_console(&lines, Source::Marked);
             if printed.is_cut() {
                 return Err("the console lost lines of the guest".to_owned());
             }

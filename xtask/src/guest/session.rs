@@ -18,7 +18,7 @@ use super::jobs::{self, Output};
 use super::platform::{Arch, Platform, Route};
 use super::program::{self, Expected, Program};
 use super::tally::{Cost, Ending, Tally};
-use super::transcript::{self, Transcript};
+use super::transcript::{self, Source, Transcript};
 use super::verdict::{self, End, Verdict};
 
 /// How many lines of the console are shown when a run did not end as it should.
@@ -297,8 +297,10 @@ impl Session {
             let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
             verdict = verdict::judge_lines(&lines, program.prints);
         }
-        if verdict == Verdict::Success && program.has_transcript() {
-            verdict = self.compare(platform, program, run, out)?;
+        if verdict == Verdict::Success
+            && let Some(source) = program.transcript()
+        {
+            verdict = self.compare(platform, program, (run, source), out)?;
         }
         let good = program.expected.matches(&verdict);
         let explain = |error| format!("{}: {error}", log.display());
@@ -323,13 +325,13 @@ impl Session {
         &self,
         platform: Platform,
         program: &Program,
-        run: &Run,
+        (run, source): (&Run, Source),
         out: &mut Output,
     ) -> Result<Verdict, String> {
         let path = transcript::path(&self.workspace, platform, program.name);
         let explain = |error| format!("{}: {error}", path.display());
         let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-        let printed = Transcript::from_console(&lines);
+        let printed = Transcript::from_console(&lines, source);
         if printed.is_cut() {
             return Ok(Verdict::Contradiction("the console lost lines of the guest".to_owned()));
         }

@@ -21,6 +21,18 @@ const WRITTEN: &str = "guest: lines written: ";
 /// The prefix of the line about the hypervisor.
 pub(super) const RECORDED_ON: &str = "# Recorded on Xen ";
 
+/// The prefix of a line that a guest wrote to its own console, and dom0 printed.
+const OWN_CONSOLE: &str = "console: ";
+
+/// The lines of a program that are its transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The marked lines on Xen's console.
+    Marked,
+    /// All lines on the guest's own console, which dom0 serves.
+    OwnConsole,
+}
+
 /// A transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transcript {
@@ -44,11 +56,11 @@ pub fn path(workspace: &Path, platform: Platform, program: &str) -> PathBuf {
 impl Transcript {
     /// Takes the transcript from the lines of a console.
     #[must_use]
-    pub fn from_console(console: &[Line]) -> Self {
+    pub fn from_console(console: &[Line], source: Source) -> Self {
         let mut printed = Self::default();
         for line in console {
             match line {
-                Line::Guest(_, text) => {
+                Line::Guest(_, text) if source == Source::Marked => {
                     printed.lines.extend(text.strip_prefix(MARK).map(str::to_owned));
                     let written = text.strip_prefix(WRITTEN).and_then(|count| count.parse().ok());
                     printed.written = printed.written.or(written);
@@ -56,7 +68,10 @@ impl Transcript {
                 Line::Hypervisor(text) => {
                     printed.hypervisor = printed.hypervisor.or_else(|| version(text));
                 }
-                Line::Other(_) => {}
+                Line::Other(text) if source == Source::OwnConsole => {
+                    printed.lines.extend(text.strip_prefix(OWN_CONSOLE).map(str::to_owned));
+                }
+                _ => {}
             }
         }
         printed
@@ -158,7 +173,7 @@ fn version(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Transcript, Verdict};
+    use super::{Source, Transcript, Verdict};
     use crate::guest::console::Line;
 
     fn told(lines: &[&str]) -> Transcript {
@@ -177,17 +192,22 @@ mod tests {
             "(d0) guest: lines written: 2",
             "(d0) guest: success",
             "(d0) | two",
+            "console: three",
         ];
-        let printed = Transcript::from_console(&console.map(Line::parse));
+        let printed = Transcript::from_console(&console.map(Line::parse), Source::Marked);
         assert_eq!(printed.hypervisor.as_deref(), Some("4.17.7 (Debian 4.17.7-1)"));
         assert_eq!(printed.lines, ["one", "two"]);
         assert!(!printed.is_cut());
-        assert!(
-            Transcript::from_console(
-                &console[1..4].iter().copied().map(Line::parse).collect::<Vec<_>>()
-            )
-            .is_cut()
-        );
+        let cut: Vec<Line> = console[1..4].iter().copied().map(Line::parse).collect();
+        assert!(Transcript::from_console(&cut, Source::Marked).is_cut());
+    }
+
+    #[test]
+    fn a_guest_s_own_console_is_another_source() {
+        let console = ["(d1) | one", "dom0: two", "console: three", "(d1) guest: success"];
+        let printed = Transcript::from_console(&console.map(Line::parse), Source::OwnConsole);
+        assert_eq!(printed.lines, ["three"]);
+        assert!(!printed.is_cut());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Tests that the simulator answers as real Xen does. With the profile of each recorded platform,
 //! every scenario must print the recorded transcript, line for line.
 
+// The control domain serves devices on x86 only.
+#[cfg(target_arch = "x86_64")]
+mod devices;
 mod machine;
 mod platforms;
 

@@ -84,7 +84,7 @@ fn main(boot: Boot) -> Result<(), Error> {
 
 #[embassy_executor::task]
 async fn serve(net: Net) {
-    let result = embassy_tcp(net, ADDRESSES, |line| println!("{line}")).await;
+    let result = embassy_tcp(net, ADDRESSES, |line| println!("| {line}")).await;
     critical_section::with(|section| RESULT.replace(section, Some(result)));
 }
 

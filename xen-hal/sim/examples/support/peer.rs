@@ -13,9 +13,9 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 use xen_sim::backend::Network;
 
-pub(crate) const ADDRESSES: Addresses = Addresses { own: [192, 0, 2, 1], peer: [192, 0, 2, 2] };
+pub(crate) const ADDRESSES: Addresses = Addresses { own: [10, 0, 0, 2], peer: [10, 0, 0, 1] };
 /// The number of bytes that the client sends: more than fit into a window.
-const BYTES: usize = 20_000;
+const BYTES: usize = 20 * 1024;
 
 /// What the peer has received. Clones share it.
 #[derive(Clone, Default)]

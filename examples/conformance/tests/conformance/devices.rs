@@ -1,0 +1,233 @@
+//! Programs that use devices print on the simulator what they printed on real Xen, under a Linux
+//! dom0.
+
+#[path = "../../../../xen-hal/sim/examples/support/peer.rs"]
+mod peer;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use peer::{ADDRESSES, Peer};
+use programs::{DevicePages, Services, files, restore, tcp_echo};
+use xen_hal::blk::BlockDevice;
+use xen_hal::clock::Monotonic;
+use xen_hal::console::Console;
+use xen_hal::grant::{GrantRefAllocator, GrantTable, GrantTablePlace, Page};
+use xen_hal::net::NetDevice;
+use xen_hal::ring::{DevicePage, YieldWait};
+use xen_hal::suspend::Setup;
+use xen_hal::vcpu::Area;
+use xen_hal::xenstore::Store;
+use xen_pac::hvm::CallbackVia;
+use xen_sim::backend::{Device, Disk, Dom0, Operator};
+use xen_sim::{
+    DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, VirtualCounter,
+};
+
+use super::{PLATFORMS, Platform, recorded};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+type GuestConsole = Console<'static, Hypervisor>;
+type GuestStore = Store<'static, Hypervisor>;
+
+/// The sectors of the disks that dom0 makes for `files` and for `restore`.
+const DISKS: [usize; 2] = [16384, 128];
+
+/// The platforms where a Linux dom0 serves the guest.
+fn served() -> impl Iterator<Item = &'static Platform> {
+    PLATFORMS.iter().filter(|on| on.name.starts_with("x86_64-domu-"))
+}
+
+/// Compares lines with a transcript.
+fn compare(on: &Platform, name: &str, lines: &[String]) {
+    let recorded = recorded(on, name).expect("the program was recorded");
+    assert_eq!(lines, recorded, "{}: {name}", on.name);
+}
+
+/// Runs a program in a domU with a device, and returns what it wrote to its console.
+fn run(
+    on: &Platform,
+    rates: FaultRates,
+    devices: impl IntoIterator<Item = Device>,
+    program: impl FnOnce(Guest, GuestConsole, GuestStore) -> Outcome<()> + Send + 'static,
+    operator: impl FnMut(&mut Operator<'_>) + Send + 'static,
+) -> Vec<String> {
+    let release = on.profile().release;
+    let (dom0, profile) = (Dom0::new(), Profile { release, ..Profile::DOM0 });
+    let mut machine = Machine::new(profile, 1).expect("there is memory").fault_rates(rates);
+    machine.domain(DomainConfig::dom0(), dom0.program()).expect("there is memory for dom0");
+    let program = move |guest: Guest| {
+        let storage = Box::leak(Box::new([0; Store::STORAGE]));
+        // SAFETY: each ring has one owner, as long as the machine runs.
+        let console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
+        // SAFETY: as above.
+        let store = unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), storage) }?;
+        program(guest, console, store)
+    };
+    let guest = machine.domain(DomainConfig::domu().vcpus(2), program);
+    let guest = guest.expect("there is memory for a domain");
+    devices.into_iter().for_each(|device| dom0.attach(guest, device));
+    dom0.operate(guest, operator);
+    machine.run().expect("the program succeeds");
+    dom0.printed(guest).lines().map(str::to_owned).collect()
+}
+
+/// Returns the grant table of a guest that is not suspended, and pages for its devices.
+fn memory(
+    guest: Guest,
+    count: usize,
+) -> Outcome<(GrantTable<'static, Hypervisor, DomainSpace>, Vec<DevicePage<'static>>)> {
+    let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+    // SAFETY: the page is the table's alone, and the guest is not suspended.
+    let table =
+        unsafe { GrantTable::map(guest.xen(), guest.space(), guest.page(1).cast(), refs, 1) }?;
+    Ok((table, (2..2 + count).map(|index| lent(guest, index)).collect::<Result<_, _>>()?))
+}
+
+/// Takes a page of the guest.
+fn page(guest: Guest, index: usize) -> Outcome<Page> {
+    // SAFETY: each page is taken once, and used through the value only.
+    Ok(unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }?)
+}
+
+fn lent(guest: Guest, index: usize) -> Outcome<DevicePage<'static>> {
+    page(guest, index).map(DevicePage::from)
+}
+
+#[test]
+fn a_file_system_is_kept_as_recorded() {
+    for on in served() {
+        let disk = Disk::new(DISKS[0]);
+        let boot = |_| {
+            let program = |guest: Guest, mut console: GuestConsole, mut store: GuestStore| {
+                let (table, mut pages) = memory(guest, 9)?;
+                let (xen, device) = (guest.xen(), "device/vbd/51712");
+                let mut disk = BlockDevice::connect(xen, &mut store, device, table, &mut pages)?;
+                files(&mut console, &mut disk)?;
+                Ok(disk.close(&mut store)?)
+            };
+            run(on, FaultRates::new(), [disk.clone().into()], program, |_| ())
+        };
+        let lines: Vec<String> = (0..2).flat_map(boot).collect();
+        compare(on, "files", &lines);
+    }
+}
+
+#[test]
+fn a_server_and_a_client_echo_as_recorded() {
+    for on in served() {
+        let peer = Peer::default();
+        let program = |guest: Guest, mut console: GuestConsole, mut store: GuestStore| {
+            let (table, mut pages) = memory(guest, 18)?;
+            let (tx, rx) = pages.split_at_mut(9);
+            let xen = guest.xen();
+            let mut net = NetDevice::connect(xen, &mut store, "device/vif/0", table, tx, rx)?;
+            let now = || guest.now().as_millis() as i64;
+            tcp_echo(&mut console, &mut net, ADDRESSES, now, YieldWait::new(xen))?;
+            Ok(net.close(&mut store)?)
+        };
+        let lines = run(on, FaultRates::new(), [peer.network().into()], program, |_| ());
+        assert_eq!(peer.check(), ExitCode::SUCCESS);
+        compare(on, "tcp", &lines);
+        compare(on, "embassy-tcp", &lines);
+    }
+}
+
+/// Suspends the guest three times. The first suspend is cancelled, as by `xl save -c`; then the
+/// guest is restored, and a migration to this host restores it again.
+#[test]
+fn a_domain_finds_after_a_suspend_what_was_recorded() {
+    for (on, rates) in
+        served().flat_map(|on| [FaultRates::none(), FaultRates::storm()].map(|rates| (on, rates)))
+    {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&lines);
+        let program = move |guest: Guest, console, store| {
+            let mut tell = |line: std::fmt::Arguments<'_>| {
+                let line = line.to_string();
+                if line == "cancelled:" {
+                    guest.set_fault_rates(FaultRates { cancelled_suspends: 0, ..rates });
+                }
+                told.lock().expect("no vCPU panics").push(line);
+            };
+            suspended(guest, console, store, &mut tell)
+        };
+        let mut requests = 0;
+        let operator = move |now: &mut Operator<'_>| {
+            let lines = now.printed.lines();
+            if lines.filter(|line| *line == "READY" || line.contains("all works")).count()
+                > requests
+            {
+                requests += 1;
+                now.shut_down(if requests <= 3 { "suspend" } else { "poweroff" });
+            }
+        };
+        let mirror = xen_sim::backend::Network::new(|_, _| ());
+        let devices = [Disk::new(DISKS[1]).into(), mirror.into()];
+        let rates = FaultRates { cancelled_suspends: 1, ..rates };
+        run(on, rates, devices, program, operator);
+        compare(on, "restore", &lines.lock().expect("no vCPU panics"));
+    }
+}
+
+/// Returns the areas of two vCPUs in one page.
+fn areas<T: Send>(guest: Guest, index: usize) -> &'static [Area<T>] {
+    let place = guest.page(index).cast::<[Area<T>; 2]>();
+    // SAFETY: the page is zeroed, large enough and used for nothing else; zeroes are unregistered
+    // areas. Nothing uses them after the machine has run.
+    unsafe { place.as_ref() }
+}
+
+/// Registers what the guest `restore` registers, and runs its program.
+fn suspended(
+    guest: Guest,
+    mut console: GuestConsole,
+    mut store: GuestStore,
+    tell: &mut dyn FnMut(std::fmt::Arguments<'_>),
+) -> Outcome<()> {
+    let time_line: &Monotonic = Box::leak(Box::new(Monotonic::new()));
+    let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+    let setup = Setup {
+        callback: CallbackVia::vector(0xf3).ok(),
+        vcpus: 2,
+        vcpu_infos: areas(guest, 10),
+        runstates: areas(guest, 11),
+        times: areas(guest, 12),
+        periodic_timer: Some(Duration::from_secs(1)),
+        grant_table: Some(GrantTablePlace::new(guest.page(1).cast(), refs, 1)),
+        time_line: Some(time_line),
+        ..Setup::new(guest.xen(), guest.space(), guest.page(0).cast())
+    };
+    // SAFETY: the pages and areas are used for nothing else, and outlive the machine.
+    let domain = unsafe { setup.register() }.map_err(|error| error.error)?;
+    let lent = |index| lent(guest, index);
+    let pages = DevicePages {
+        disk: [lent(2)?, lent(3)?, lent(4)?],
+        tx: [lent(5)?, lent(6)?],
+        rx: [lent(7)?, lent(8)?],
+    };
+    let services = Services {
+        console: &mut console,
+        store: &mut store,
+        counter: VirtualCounter,
+        time_line,
+        first_word,
+    };
+    let reopen = |console: &mut Console<'_, _>, store: &mut Store<'_, _>| {
+        // SAFETY: the toolstack keeps the rings at their frames.
+        unsafe { console.reopen(|frame| guest.frame(frame)) }?;
+        // SAFETY: as above.
+        Ok(unsafe { store.reopen(|frame| guest.frame(frame)) }?)
+    };
+    restore(domain, page(guest, 9)?, pages, services, reopen, tell)?;
+    Ok(console.flush()?)
+}
+
+/// Reads the first word of the shared page.
+fn first_word() -> u64 {
+    let page = Guest::here().expect("a vCPU runs").page(0).cast::<u64>();
+    // SAFETY: the page is mapped, and each value of its bytes is a number.
+    unsafe { page.as_ptr().read_volatile() }
+}

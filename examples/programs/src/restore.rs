@@ -1,0 +1,373 @@
+//! A domain that is suspended while events, timers, a grant, the console, xenstore, a disk and a
+//! network interface are in use.
+
+use core::fmt::Arguments;
+use core::time::Duration;
+
+use xen_hal::blk::{BlockDevice, RequestId, SECTOR_SIZE, SuspendedBlockDevice};
+use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
+use xen_hal::console::Console;
+use xen_hal::event::{Binding, Port, TwoLevel};
+use xen_hal::grant::{Access, Page};
+use xen_hal::hypercall::{Errno, Hypercall};
+use xen_hal::net::{NetDevice, SuspendedNetDevice};
+use xen_hal::platform::{AddressSpace, Counter, VcpuId};
+use xen_hal::ring::{DevicePage, Wait};
+use xen_hal::suspend::{Registered, Suspended};
+use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
+use xen_hal::xenstore::{Store, StoreError, StoreEvent, Tree};
+use xen_hal::{Error, Xen};
+use xen_pac::base::{Domid, Virq};
+use xen_pac::hvm::HvmParam;
+use xen_pac::vcpu::Runstate;
+
+const FIRST: VcpuId = VcpuId(0);
+const XVDA: &str = "device/vbd/51712";
+const VIF: &str = "device/vif/0";
+const LINE: &[u8] = b"the guest was here\n";
+/// A node that the guest writes before each suspend.
+const KEY: &str = "data/kept";
+/// Something that the setup registers was not registered.
+const MISSING: Error = Error::Errno(Errno::ENOENT);
+
+/// What a domain uses beside its registrations.
+pub struct Services<'s, 'c, 't, H, V, W, C> {
+    /// The console.
+    pub console: &'s mut Console<'c, H, V>,
+    /// Xenstore.
+    pub store: &'s mut Store<'t, H, W>,
+    /// The counter of the system time.
+    pub counter: C,
+    /// The time line of the domain's setup.
+    pub time_line: &'static Monotonic,
+    /// Reads the first word of the page where the shared page is mapped.
+    pub first_word: fn() -> u64,
+}
+
+/// The pages that a domain lends.
+pub struct DevicePages {
+    /// For the disk: one for the ring, and two for data.
+    pub disk: [DevicePage<'static>; 3],
+    /// For frames that are sent: the ring, and one frame.
+    pub tx: [DevicePage<'static>; 2],
+    /// For frames that are received: the ring, and one frame.
+    pub rx: [DevicePage<'static>; 2],
+}
+
+/// Uses everything, is suspended when the toolstack requests it, and uses everything again, until
+/// the request is another. Returns that request. `reopen` opens the rings again after a restore.
+/// `tell` gets lines, which are the same on every machine: what a domain has after a suspend.
+///
+/// # Errors
+///
+/// Those of Xen and of the devices.
+///
+/// # Panics
+///
+/// If something was lost or doubled, or came early.
+pub fn restore<H, A, V, W, C>(
+    mut domain: Registered<H, A>,
+    mut page: Page,
+    mut pages: DevicePages,
+    services: Services<'_, '_, '_, H, V, W, C>,
+    mut reopen: impl FnMut(&mut Console<'_, H, V>, &mut Store<'_, H, W>) -> Result<(), Error>,
+    tell: &mut dyn FnMut(Arguments<'_>),
+) -> Result<ShutdownRequest, Error>
+where
+    H: Hypercall + Copy,
+    A: AddressSpace + Copy,
+    V: Wait,
+    W: Wait,
+    C: Counter + Copy,
+{
+    let Services { console, store, counter, time_line, first_word } = services;
+    let xen = Xen::new(domain.hypercall());
+    let now = |domain: &Registered<H, A>| now(domain, counter);
+    let mut control = ShutdownControl::watch(store)?;
+    let (mut last, mut how, mut asleep) = (None, None, None);
+    loop {
+        let present;
+        (present, page) = use_everything(&domain, page, time_line, now)?;
+        let late = last.replace(present).map(|last| (present - last).as_millis());
+        let ready = |store: &mut Store<'_, H, W>, lost: Option<u64>| {
+            let Some(how) = how else { return Ok(writeln!(console, "READY")?) };
+            tell(format_args!("  the disk's requests: answered, once each"));
+            if how == CANCELLED {
+                tell(format_args!("  lost frames: {}", lost.unwrap_or_default()));
+            }
+            let late = late.unwrap_or_default();
+            store.write(KEY, how)?;
+            Ok(writeln!(console, "{how}: all works, {late} ms later")?)
+        };
+        let request;
+        (request, pages, asleep) = use_devices(&domain, store, &control, pages, asleep, ready)?;
+        if request != ShutdownRequest::Suspend {
+            return Ok(request);
+        }
+        console.flush()?;
+        store.write(KEY, "")?;
+        let before = Before::new(xen, store)?;
+        let time = now(&domain)?;
+        match domain.suspend(time).map_err(|error| Error::from(error.errno))? {
+            Suspended::Cancelled(same) => {
+                domain = same;
+                how = Some(CANCELLED);
+                tell(format_args!("{CANCELLED}:"));
+                before.show(xen, first_word(), tell)?;
+            }
+            Suspended::Restored(restored) => {
+                how = Some("restored");
+                tell(format_args!("restored:"));
+                before.show(xen, first_word(), tell)?;
+                domain = restored.register(now).map_err(|error| error.error)?;
+                reopen(console, store)?;
+                let mut buffer = [0; 64];
+                let event = store.event(&mut buffer)?;
+                tell(format_args!("  xenstore's first event: {event:?}"));
+                control = ShutdownControl::watch(store)?;
+            }
+        }
+        before.show_store(store, tell)?;
+        before.close(xen, how == Some(CANCELLED))?;
+    }
+}
+
+const CANCELLED: &str = "cancelled";
+
+/// The rings of the domain: the parameters with the frame and the port.
+const RINGS: [(&str, HvmParam, HvmParam); 2] = [
+    ("the console's", HvmParam::CONSOLE_PFN, HvmParam::CONSOLE_EVTCHN),
+    ("xenstore's", HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN),
+];
+
+/// What a domain had before a suspend.
+struct Before {
+    ipi: Port,
+    virq: Port,
+    rings: [[u64; 2]; RINGS.len()],
+    domain: Domid,
+}
+
+impl Before {
+    fn new<H: Hypercall + Copy, W: Wait>(
+        xen: Xen<H>,
+        store: &mut Store<'_, H, W>,
+    ) -> Result<Self, Error> {
+        let ipi = xen.events().bind_ipi(FIRST)?;
+        let virq = xen.events().bind_virq(Virq::DEBUG, FIRST)?;
+        let domain = Domid(store.read_number("domid")?);
+        let rings = rings(xen)?;
+        Ok(Self { ipi: ipi.into_port(), virq: virq.into_port(), rings, domain })
+    }
+
+    /// Shows what there is before anything is registered again.
+    fn show<H: Hypercall + Copy>(
+        &self,
+        xen: Xen<H>,
+        first_word: u64,
+        tell: &mut dyn FnMut(Arguments<'_>),
+    ) -> Result<(), Error> {
+        let callback = xen.hvm().get_raw(HvmParam::CALLBACK_IRQ)?;
+        tell(format_args!("  the callback: {callback:#x}"));
+        let page = if first_word == u64::MAX { "reads as ones" } else { "is mapped" };
+        tell(format_args!("  the shared page: {page}"));
+        for (name, port) in [("IPI", self.ipi), ("VIRQ", self.virq)] {
+            let binding = match xen.events().status(port)?.binding {
+                Binding::Closed => "closed",
+                Binding::Ipi | Binding::Virq { .. } => "open",
+                _ => "another channel",
+            };
+            tell(format_args!("  the {name}'s port: {binding}"));
+        }
+        let same = |is_same: bool| if is_same { "the same" } else { "another" };
+        let before = self.rings.into_iter().zip(rings(xen)?);
+        for ((name, ..), (old, new)) in RINGS.into_iter().zip(before) {
+            let [frame, port] = [0, 1].map(|index| same(old[index] == new[index]));
+            tell(format_args!("  {name} ring: {frame} frame, {port} port"));
+        }
+        let size = xen.grants().query_size(Domid::SELF)?;
+        let version = xen.grants().version(Domid::SELF)?;
+        tell(format_args!("  the grant table: version {version}, pages: {}", size.frames));
+        Ok(())
+    }
+
+    /// Shows what xenstore has.
+    fn show_store<H: Hypercall + Copy, W: Wait>(
+        &self,
+        store: &mut Store<'_, H, W>,
+        tell: &mut dyn FnMut(Arguments<'_>),
+    ) -> Result<(), Error> {
+        let is_same = store.read_number("domid") == Ok(self.domain.0);
+        tell(format_args!(
+            "  the domain's number: {}",
+            if is_same { "the same" } else { "another" }
+        ));
+        match store.exists(KEY) {
+            Ok(is_there) => {
+                let kept = if is_there { "kept" } else { "gone" };
+                tell(format_args!("  the guest's node: {kept}"));
+            }
+            Err(StoreError::Refused(errno)) => tell(format_args!("  the guest's node: {errno}")),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Closes the channels, which are open only after a cancelled suspend.
+    fn close<H: Hypercall + Copy>(self, xen: Xen<H>, are_open: bool) -> Result<(), Error> {
+        for port in [self.ipi, self.virq] {
+            if are_open {
+                xen.events().close(port)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rings<H: Hypercall + Copy>(xen: Xen<H>) -> Result<[[u64; 2]; RINGS.len()], Error> {
+    let mut found = [[0; 2]; RINGS.len()];
+    for (ring, (_, frame, port)) in found.iter_mut().zip(RINGS) {
+        *ring = [xen.hvm().get_raw(frame)?, xen.hvm().get_raw(port)?];
+    }
+    Ok(found)
+}
+
+fn now<H: Hypercall + Copy, A: AddressSpace + Copy, C: Counter>(
+    domain: &Registered<H, A>,
+    counter: C,
+) -> Result<SystemTime, Error> {
+    let features = Xen::new(domain.hypercall()).version().features()?;
+    let info = domain.vcpu_info(FIRST).ok_or(MISSING)?;
+    Ok(PvClock::new(features, info.time(), counter)?.now())
+}
+
+/// Uses what is registered, with interrupts off. Returns the present, and the page that was lent.
+fn use_everything<H: Hypercall + Copy, A: AddressSpace + Copy>(
+    domain: &Registered<H, A>,
+    page: Page,
+    time_line: &Monotonic,
+    now: impl Fn(&Registered<H, A>) -> Result<SystemTime, Error>,
+) -> Result<(Instant, Page), Error> {
+    let xen = Xen::new(domain.hypercall());
+    let bitmaps = TwoLevel::new(domain.shared_info());
+    let ipi = xen.events().bind_ipi(FIRST)?;
+    ipi.send()?;
+    assert!(bitmaps.clear(ipi.port()), "the IPI is pending");
+    let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
+    let deadline = time_line.instant(now(domain)?) + Duration::from_millis(5);
+    xen.vcpu(FIRST).set_singleshot_timer(time_line.system_time(deadline))?;
+    while !bitmaps.clear(timer.port()) {
+        xen.sched().poll(&[timer.port()], None)?;
+    }
+    let present = time_line.instant(now(domain)?);
+    assert!(present >= deadline, "the timer is not early");
+    let table = domain.grant_table().ok_or(MISSING)?;
+    let grant = table.lend(page, Domid(0), Access::ReadOnly).map_err(|error| error.error())?;
+    let Ok((_, page)) = grant.revoke() else { panic!("no domain uses the page") };
+    let times = domain.runstate(FIRST).ok_or(MISSING)?;
+    assert!(times.read_own().state == Runstate::RUNNING, "it runs");
+    assert!(domain.shared_info().wallclock().sec > 0, "there is a time of day");
+    Ok((present, page))
+}
+
+/// What is in flight while the domain is suspended.
+struct Asleep<H: Hypercall + Copy> {
+    disk: SuspendedBlockDevice<H>,
+    net: SuspendedNetDevice<H>,
+    write: RequestId,
+    read: RequestId,
+    /// The number of lines on the disk, that of `write` included.
+    lines: u64,
+    /// The number of frames that were sent.
+    frames: u64,
+}
+
+/// Connects the devices, or resumes them and waits for what was in flight; then calls `ready`, and
+/// returns the toolstack's next request. If that is a suspend, the devices have requests in flight.
+///
+/// The disk has a line in each of its first sectors: one for each start and each suspend.
+fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
+    domain: &Registered<H, A>,
+    store: &mut Store<'_, H, W>,
+    control: &ShutdownControl,
+    pages: DevicePages,
+    asleep: Option<Asleep<H>>,
+    ready: impl FnOnce(&mut Store<'_, H, W>, Option<u64>) -> Result<(), Error>,
+) -> Result<(ShutdownRequest, DevicePages, Option<Asleep<H>>), Error> {
+    let (xen, table) = (domain.hypercall(), domain.grant_table().ok_or(MISSING)?);
+    let DevicePages { disk: mut disk_pages, mut tx, mut rx } = pages;
+    let mut sector = [0; SECTOR_SIZE];
+    let (mut disk, mut net, mut lines, mut frames, lost);
+    match asleep {
+        None => {
+            disk = BlockDevice::connect(xen, store, XVDA, table, &mut disk_pages)?;
+            net = NetDevice::connect(xen, store, VIF, table, &mut tx, &mut rx)?;
+            (lines, frames, lost) = (0, 0, None);
+            while lines < disk.info().sectors {
+                disk.read(lines, &mut sector)?;
+                if !sector.starts_with(LINE) {
+                    break;
+                }
+                lines += 1;
+            }
+            sector[..LINE.len()].copy_from_slice(LINE);
+            disk.write(lines, &sector)?;
+            disk.flush()?;
+            lines += 1;
+        }
+        Some(asleep) => {
+            let resumed = asleep.disk.resume(xen, store, XVDA, table, &mut disk_pages);
+            disk = resumed.map_err(|error| error.error)?;
+            let resumed = asleep.net.resume(xen, store, VIF, table, &mut tx, &mut rx);
+            net = resumed.map_err(|error| error.error)?;
+            (lines, frames) = (asleep.lines, asleep.frames);
+            for id in [asleep.read, asleep.write] {
+                sector = [0; SECTOR_SIZE];
+                for attempt in 0.. {
+                    if disk.answer(id, &mut sector)?.is_some() {
+                        break;
+                    }
+                    assert!(attempt < 1 << 20, "the request is answered");
+                    Xen::new(xen).sched().yield_now()?;
+                }
+                assert!(id == asleep.write || sector.starts_with(LINE), "the read has the line");
+            }
+            disk.read(lines - 1, &mut sector)?;
+            assert!(sector.starts_with(LINE), "the write in flight is on the disk");
+            disk.read(lines, &mut sector)?;
+            assert!(!sector.starts_with(LINE), "there is no other line");
+            assert!(net.lost() <= frames, "more frames were lost than sent");
+            lost = Some(net.lost());
+        }
+    }
+    ready(store, lost)?;
+    let request = loop {
+        let mut buffer = [0; 4096];
+        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
+        match control.take(store)? {
+            None => Xen::new(xen).sched().yield_now()?,
+            Some(request) => break request,
+        }
+    };
+    let asleep = if request == ShutdownRequest::Suspend {
+        if net.can_send()? {
+            net.send(&[0xff; 60])?;
+            frames += 1;
+        }
+        let (read, _) = disk.submit_read(0, SECTOR_SIZE)?;
+        sector[..LINE.len()].copy_from_slice(LINE);
+        let (write, _) = disk.submit_write(lines, &sector)?;
+        lines += 1;
+        Some(Asleep { disk: disk.suspend(), net: net.suspend(), write, read, lines, frames })
+    } else {
+        disk.close(store)?;
+        net.close(store)?;
+        None
+    };
+    let pages = DevicePages {
+        disk: disk_pages.map(DevicePage::detach),
+        tx: tx.map(DevicePage::detach),
+        rx: rx.map(DevicePage::detach),
+    };
+    Ok((request, pages, asleep))
+}
