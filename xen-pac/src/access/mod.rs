@@ -56,7 +56,7 @@ pub use self::error::{DecodeError, FieldError, OutOfBounds, RingError};
 pub use self::location::before_each;
 pub use self::location::{IS_SIMULATED, before};
 pub use self::register::{Bits, ReadOnly, ReadWrite};
-pub use self::ring::{Buffer, OwnIndex, PeerIndex, RingIndex};
+pub use self::ring::{Buffer, EventRing, OwnIndex, PeerIndex, RingIndex};
 pub use self::word::{AtomicWord, Word};
 
 // For generated code.

@@ -167,6 +167,73 @@ impl RingIndex {
     }
 }
 
+/// A ring of events at an offset in a page: those of keyboards, framebuffers, displays, sound
+/// devices and cameras. C has a macro for each, such as `XENKBD_IN_RING_REF`.
+///
+/// Its indices count all events so far, modulo 2^32. Its length is usually no power of two, so that
+/// one entry follows another out of turn once, when an index wraps; both sides do the same.
+///
+/// ```
+/// # #[cfg(feature = "io")] {
+/// use xen_pac::access::EventRing;
+/// use xen_pac::kbdif::{XENKBD_IN_EVENT_SIZE, XENKBD_IN_RING_LEN, XENKBD_IN_RING_OFFS};
+///
+/// let ring = EventRing::new(XENKBD_IN_RING_OFFS, XENKBD_IN_EVENT_SIZE, XENKBD_IN_RING_LEN);
+/// let ring = ring.ok_or("not in a page")?;
+/// assert_eq!(ring.used(7, 5), Some(2)); // the backend's `in_prod`, and `in_cons`
+/// assert_eq!(ring.offset(51 + 5), 1024 + 5 * 40); // of the event with index 56, in the page
+/// # }
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventRing {
+    start: u32,
+    event: u32,
+    /// From 1 to 4096.
+    len: u32,
+}
+
+impl EventRing {
+    /// Creates the ring of `len` events of `event` bytes, which begins at `start` in its page.
+    /// Returns `None` if it does not lie within 4096 bytes, or has no event.
+    #[inline]
+    #[must_use]
+    pub const fn new(start: u32, event: u32, len: u32) -> Option<Self> {
+        if event == 0 || len == 0 || event > 4096 || len > 4096 || start > 4096 {
+            return None;
+        }
+        if start + event * len <= 4096 { Some(Self { start, event, len }) } else { None }
+    }
+
+    /// Returns the number of events that the ring can hold.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it has at least one")]
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// Returns the number of events that are produced and not yet consumed; `None` if the indices
+    /// are further apart than the ring is long, which the peer can cause.
+    #[inline]
+    #[must_use]
+    pub const fn used(self, producer: u32, consumer: u32) -> Option<usize> {
+        let used = producer.wrapping_sub(consumer);
+        if used <= self.len { Some(used as usize) } else { None }
+    }
+
+    /// Returns where in the page the event of an index begins, in bytes.
+    #[inline]
+    #[must_use]
+    pub const fn offset(self, index: u32) -> usize {
+        let place = match index.checked_rem(self.len) {
+            Some(place) => place,
+            None => 0, // `new` refuses a length of 0
+        };
+        (self.start + place * self.event) as usize
+    }
+}
+
 /// Bytes of shared memory. They can be copied but not borrowed, because the peer may change them at
 /// any time.
 ///

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::block;
-use crate::access::{RingError, RingIndex};
+use crate::access::{EventRing, RingError, RingIndex};
 use crate::console_ring::XenconsInterface;
+use crate::{cameraif, displif, fbif, kbdif, sndif};
 
 proptest! {
     #![proptest_config(super::property_config())]
@@ -149,4 +150,65 @@ fn the_console_takes_a_message_at_its_end_and_none_from_a_bad_peer() {
         std::format!("{error}"),
         "ring indices: expected at most 2048 slots in use, found 4294967291: producer 0, consumer 5"
     );
+}
+
+/// Each ring of events as its header has it: start, bytes of an event, length, end.
+#[test]
+fn the_rings_of_events_lie_in_their_pages() {
+    let rows = [
+        (
+            (kbdif::XENKBD_IN_RING_OFFS, kbdif::XENKBD_IN_RING_LEN, kbdif::XENKBD_IN_RING_SIZE),
+            size_of::<kbdif::XenkbdInEvent>(),
+        ),
+        (
+            (kbdif::XENKBD_OUT_RING_OFFS, kbdif::XENKBD_OUT_RING_LEN, kbdif::XENKBD_OUT_RING_SIZE),
+            size_of::<kbdif::XenkbdOutEvent>(),
+        ),
+        (
+            (fbif::XENFB_IN_RING_OFFS, fbif::XENFB_IN_RING_LEN, fbif::XENFB_IN_RING_SIZE),
+            size_of::<fbif::XenfbInEvent>(),
+        ),
+        (
+            (fbif::XENFB_OUT_RING_OFFS, fbif::XENFB_OUT_RING_LEN, fbif::XENFB_OUT_RING_SIZE),
+            size_of::<fbif::XenfbOutEvent>(),
+        ),
+        (
+            (
+                displif::XENDISPL_IN_RING_OFFS,
+                displif::XENDISPL_IN_RING_LEN,
+                displif::XENDISPL_IN_RING_SIZE,
+            ),
+            size_of::<displif::XendisplEvt>(),
+        ),
+        (
+            (sndif::XENSND_IN_RING_OFFS, sndif::XENSND_IN_RING_LEN, sndif::XENSND_IN_RING_SIZE),
+            size_of::<sndif::XensndEvt>(),
+        ),
+        (
+            (
+                cameraif::XENCAMERA_IN_RING_OFFS,
+                cameraif::XENCAMERA_IN_RING_LEN,
+                cameraif::XENCAMERA_IN_RING_SIZE,
+            ),
+            size_of::<cameraif::XencameraEvt>(),
+        ),
+    ];
+    for ((start, len, bytes), event) in rows {
+        let ring = EventRing::new(start, event as u32, len).unwrap();
+        assert_eq!(ring.len(), len as usize);
+        assert_eq!(ring.offset(0), start as usize);
+        // The rest is too small for another event.
+        let end = ring.offset(len - 1) + event;
+        assert!(end <= (start + bytes) as usize && end + event > (start + bytes) as usize);
+        assert_eq!(ring.offset(len), start as usize);
+        assert_eq!(ring.offset(u32::MAX), start as usize + (u32::MAX % len) as usize * event);
+        assert_eq!(ring.used(3, u32::MAX), Some(4));
+        assert_eq!([ring.used(len, 0), ring.used(len + 1, 0)], [Some(len as usize), None]);
+        assert_eq!(ring.used(0, 1), None);
+    }
+    for (start, event, len) in
+        [(0, 0, 1), (0, 1, 0), (0, 1, 4097), (4097, 1, 1), (1, 64, 64), (u32::MAX, u32::MAX, 2)]
+    {
+        assert_eq!(EventRing::new(start, event, len), None);
+    }
 }
