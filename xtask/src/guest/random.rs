@@ -144,12 +144,11 @@ impl<'s> Comparison<'s> {
         for seeds in seeds.chunks(self.batch()) {
             let plan = |seed: &u64| Plan { seed: *seed, steps, only: None, lines: None };
             let plans: Vec<Plan> = seeds.iter().map(plan).collect();
+            let mut differing = Vec::new();
             for (plan, xen) in plans.iter().zip(self.on_xen_all(&plans)?) {
                 let simulator = self.on_the_simulator(&plan.words())?;
                 if let Some(at) = difference(&xen, &simulator) {
-                    all_agree = false;
-                    // A reduction takes dozens of boots.
-                    self.explain(plan, at, is_alone)?;
+                    differing.push((plan, at));
                     continue;
                 }
                 let done = xen.last().and_then(|end| end.split(' ').nth(2)?.parse::<u32>().ok());
@@ -157,6 +156,9 @@ impl<'s> Comparison<'s> {
                 println!("{NAME}: seed {} on {}: {done} steps agree", plan.seed, self.platform);
                 compared += done;
             }
+            all_agree &= differing.is_empty();
+            // A reduction takes dozens of boots.
+            self.explain(&differing, is_alone)?;
         }
         if seeds.len() > 1 {
             println!("{NAME}: {compared} steps on {} agree", self.platform);
@@ -201,15 +203,25 @@ impl<'s> Comparison<'s> {
         Ok(all_agree || self.session.record)
     }
 
-    /// Finds the first different line of a program whose digests differ. Then reduces the program
-    /// if `reduces` is set.
-    fn explain(&self, plan: &Plan, at: usize, reduces: bool) -> Result<(), String> {
-        let first = at as u32 * BLOCK;
-        let steps = plan.steps.min(first + BLOCK);
-        let plan = Plan { steps, lines: Some(first), ..plan.clone() };
-        let (xen, simulator) = (self.on_xen(&plan)?, self.on_the_simulator(&plan.words())?);
+    /// Finds the first different line of each program whose digests differ from that index on.
+    /// Then reduces the program if `reduces` is set.
+    fn explain(&self, differing: &[(&Plan, usize)], reduces: bool) -> Result<(), String> {
+        let lines = |(plan, at): &(&Plan, usize)| {
+            let first = *at as u32 * BLOCK;
+            let steps = plan.steps.min(first + BLOCK);
+            Plan { steps, lines: Some(first), ..(*plan).clone() }
+        };
+        let plans: Vec<Plan> = differing.iter().map(lines).collect();
+        for (plan, xen) in plans.iter().zip(self.on_xen_all(&plans)?) {
+            self.explain_one(plan, &xen, reduces)?;
+        }
+        Ok(())
+    }
+
+    fn explain_one(&self, plan: &Plan, xen: &[String], reduces: bool) -> Result<(), String> {
+        let simulator = self.on_the_simulator(&plan.words())?;
         println!("{NAME}: seed {} on {}: a difference", plan.seed, self.platform);
-        let Some(at) = difference(&xen, &simulator) else {
+        let Some(at) = difference(xen, &simulator) else {
             println!("  in the digests only: the program is not deterministic");
             return Ok(());
         };
@@ -219,13 +231,13 @@ impl<'s> Comparison<'s> {
         if let Some(step) = texts.nth(done) {
             println!("  {step}");
         }
-        println!("  Xen:       {}\n  simulator: {}", line(&xen, at), line(&simulator, at));
+        println!("  Xen:       {}\n  simulator: {}", line(xen, at), line(&simulator, at));
         if !reduces {
             return Ok(());
         }
-        let last = step_of(line(&xen, at)).or_else(|| step_of(line(&simulator, at)));
-        let last = last.unwrap_or(steps).min(steps - 1);
-        let plan = Plan { steps: last + 1, lines: None, ..plan };
+        let last = step_of(line(xen, at)).or_else(|| step_of(line(&simulator, at)));
+        let last = last.unwrap_or(plan.steps).min(plan.steps - 1);
+        let plan = Plan { steps: last + 1, lines: None, ..plan.clone() };
         let least = minimise((0..=last).collect(), |programs| {
             let with = |only: &Vec<u32>| Plan { only: Some(only.clone()), ..plan.clone() };
             let plans: Vec<Plan> = programs.iter().map(with).collect();
@@ -270,10 +282,6 @@ impl<'s> Comparison<'s> {
 
     fn batch(&self) -> usize {
         if self.platform.route == Route::Domu { BATCH } else { 1 }
-    }
-
-    fn on_xen(&self, plan: &Plan) -> Result<Vec<String>, String> {
-        Ok(self.on_xen_all(std::slice::from_ref(plan))?.remove(0))
     }
 
     /// What programs print in guests.

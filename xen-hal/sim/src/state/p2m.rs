@@ -15,14 +15,18 @@ impl State {
             || tables.iter().any(|table| table.contains(&frame))
     }
 
-    /// Returns the page at a frame of a domain if Xen can take a reference of it: the domain's own
-    /// memory and Xen's pages for it, also where they are grants (`get_page_from_gfn`).
+    /// Returns the page at a frame of a domain for copies, grants and unmapping: its own memory and
+    /// Xen's pages for it (`get_page_from_gfn`). On x86, 4.20 does not find it where it is a grant.
     pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
-        let (Entry::Ram(page) | Entry::Xen(page) | Entry::Grant { frame: page, .. }) =
-            self.domains[domain].physmap.get(gfn)
-        else {
-            return None;
-        };
+        let is_grant = matches!(self.domains[domain].physmap.get(gfn), Entry::Grant { .. });
+        let finds_grants = self.profile.is_arm() || !self.profile.since(4, 20);
+        self.own_page_at(domain, gfn).filter(|_| finds_grants || !is_grant)
+    }
+
+    /// Returns the page at a frame of a domain if Xen can take a reference of it for the domain
+    /// (`get_page`).
+    pub(crate) fn own_page_at(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
+        let page = self.domains[domain].physmap.get(gfn).page()?;
         (self.is_page_of(page, domain) && !self.frames.is_released(page)).then_some(page)
     }
 
@@ -86,7 +90,7 @@ impl State {
     /// Empties a frame and gives its page back to Xen (`guest_remove_page`). One of Xen's pages
     /// stays, but its domain can no longer use it.
     pub(crate) fn release_page(&mut self, domain: usize, gfn: u64) -> Result<(), Errno> {
-        let page = self.page_of(domain, gfn).ok_or(Errno::ENXIO)?;
+        let page = self.own_page_at(domain, gfn).ok_or(Errno::ENXIO)?;
         let at = self.domains[domain].physmap.frame(gfn).ok_or(Errno::ENXIO)?;
         self.remove_page(domain, at, page)?;
         self.frames.give_back(page);

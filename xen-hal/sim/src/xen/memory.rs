@@ -133,7 +133,9 @@ fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
 fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> usize) -> Answer {
     let asked: XenMemoryDomain = call.read(at)?;
     let target = call.own_target(asked.domid)?;
-    Ok(what(call, target))
+    // The result has 32 bits for a 32-bit guest.
+    let limit = if call.state.profile.is_compat { i32::MAX as usize } else { usize::MAX };
+    Ok(what(call, target).min(limit))
 }
 
 fn maximum(call: &Call<'_>, target: usize) -> usize {
@@ -328,11 +330,18 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
             page if call.state.frames.is_released(page) => return Err(Errno::EBUSY),
             page => Entry::Xen(page),
         },
-        MapSpace::GMFN if !arm => match call.state.page_of(target, index) {
+        // Since then, only memory and Xen's pages are moved.
+        MapSpace::GMFN
+            if !arm
+                && call.state.profile.since(4, 19)
+                && !matches!(own.get(index), Entry::Ram(_) | Entry::Xen(_)) =>
+        {
+            return Err(Errno::EACCES);
+        }
+        MapSpace::GMFN if !arm => match call.state.own_page_at(target, index) {
             // A page of the domain that is mapped as a grant has no other frame.
             Some(page) if own.recorded(page) != own.frame(index) => return Err(Errno::EXDEV),
             Some(_) => own.get(index),
-            None if call.state.profile.since(4, 19) => return Err(Errno::EACCES),
             None => return Err(Errno::EINVAL),
         },
         _ if arm => return Err(Errno::ENOSYS),

@@ -119,7 +119,18 @@ fn multicall(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
     Ok(0)
 }
 
-fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answer {
+/// Returns the error of a command for the page tables of another domain (`get_pg_owner`). No domain
+/// can name itself by its number.
+fn mmuext(call: &Call<'_>, domain: Domid) -> Errno {
+    match call.target(domain) {
+        Err(_) => Errno::ESRCH,
+        Ok(_) if domain == call.domain().id => Errno::ESRCH,
+        Ok(target) if target == call.me.domain => Errno::EINVAL,
+        Ok(_) => Errno::EPERM,
+    }
+}
+
+fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, d, _]: [usize; 5]) -> Answer {
     let (arm, control) = (call.state.profile.is_arm(), call.domain().role == Role::Control);
     match HypercallNr(number) {
         HypercallNr::MULTICALL => multicall(call, a, b),
@@ -131,8 +142,8 @@ fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answ
         HypercallNr::HYPFS_OP => Err(Errno::EINVAL),
         // The compatibility layer translates an empty list without a call.
         HypercallNr::MMUEXT_OP if call.state.profile.is_compat && b == 0 => Ok(0),
-        // No domain can name itself as the foreign one, and none has a device model.
-        HypercallNr::MMUEXT_OP if !arm => Err(Errno::ESRCH),
+        HypercallNr::MMUEXT_OP if !arm => Err(mmuext(call, Domid(d as u16))),
+        // No domain has a device model.
         HypercallNr::DM_OP if !arm => Err(Errno::ENODATA),
         // The continuation of a command of `domctl`.
         HypercallNr::ARCH_1 if !arm => {
