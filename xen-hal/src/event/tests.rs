@@ -10,7 +10,7 @@ use xen_pac::event_channel::{
     EvtchnBindVcpu, EvtchnPriority, EvtchnState, EvtchnStatusU, EvtchnStatusUInterdomain,
     EvtchnStatusUUnbound, command,
 };
-use xen_pac::shared_info::{SharedInfo, raw};
+use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
 use crate::event::{Binding, Channel, Dispatcher, Events, Kind, Port, Status};
 use crate::hypercall::{Errno, Hypercall};
@@ -110,6 +110,10 @@ fn a_listen_that_fails_after_the_move_is_undone_by_the_next() {
     let dispatcher = Dispatcher::<2>::new();
     // SAFETY: the page is never freed, and only such handles access it.
     dispatcher.attach(unsafe { SharedInfo::from_ptr(page) });
+    // On Arm, the shared page has no block for this vCPU.
+    let info = NonNull::from(Box::leak(Box::new(raw::VcpuInfo::ZEROED)));
+    // SAFETY: as for the page.
+    dispatcher.attach_vcpu(VcpuId(1), unsafe { VcpuInfo::from_ptr(info) }).unwrap();
     let moves = |vcpu| {
         move |bind: &mut EvtchnBindVcpu| {
             assert_eq!((bind.port, bind.vcpu), (5, vcpu));
