@@ -51,13 +51,22 @@ fn start_info(input: &Input) {
         0 => input.number(),
         near => BASE + (near * input.below(32)) as u64,
     };
-    let counts = |versions: usize| u64::from(input.byte()) << 32 | input.below(versions) as u64;
-    if input.below(8) > 0 {
-        let magic = u64::from(XEN_HVM_START_MAGIC_VALUE) | (input.below(3) as u64) << 32;
-        let fields = [magic, counts(4), address(), address(), address(), address(), counts(4)];
+    let halves = |low: u64, high: u64| low | high << 32;
+    let below = |limit: usize| input.below(limit) as u64;
+    let write = |image: &mut [u8], fields: &[u64]| {
         for (place, field) in image.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
+    };
+    if input.below(8) > 0 {
+        let magic = halves(XEN_HVM_START_MAGIC_VALUE.into(), below(3));
+        let (modules, count) = (address(), halves(input.byte().into(), below(4)));
+        let entries = halves(below(4), input.byte().into());
+        // The first module, if the list lies there.
+        let list = modules.checked_sub(BASE).and_then(|at| image.get_mut(at as usize..));
+        write(list.unwrap_or_default(), &[address(), halves(below(32), input.byte().into()), 0, 0]);
+        let fields = [magic, count, modules, address(), address(), address(), entries];
+        write(&mut image, &fields);
     }
     let bytes = &image;
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
