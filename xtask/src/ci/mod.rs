@@ -75,9 +75,14 @@ fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Durati
         println!("    {call}");
         // Prints the line before the child's output.
         std::io::stdout().flush().ok();
+        let before = usage::children();
         if !call.command(root).status().is_ok_and(|status| status.success()) {
             failed = Some(call);
             break;
+        }
+        if step.calls.len() > 1 {
+            let cpu = usage::children().saturating_sub(before);
+            println!("    {:.1} CPU s", cpu.as_secs_f64());
         }
     }
     let cpu = usage::children().saturating_sub(before);

@@ -1,17 +1,24 @@
 //! The checks: the tools that each needs, and the commands that it runs.
 
-use crate::guest::build::CORE_TOOLS;
-use crate::guest::emulator;
-use crate::guest::platform::{PLATFORMS, Platform};
+use crate::guest::build::{BUILD_CORE, C_KERNEL, CORE_TOOLS, FIGURES};
+use crate::guest::platform::{Arch, Platform, Route};
+use crate::guest::{emulator, program};
 use crate::tools::{self, Tool};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+
+/// The platforms on which guests boot.
+const X86_64: Platform = Platform { arch: Arch::X8664, route: Route::Dom0, release: "4.17" };
+const VMX: Platform = Platform { route: Route::Vmx, ..X86_64 };
+const X86: Platform = Platform { arch: Arch::X86, ..X86_64 };
+const AARCH64: Platform = Platform { arch: Arch::Aarch64, route: Route::Dom0less, release: "4.17" };
 
 /// Builds the standard library without backtraces.
 const STD: &str = "-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind";
 
 /// Builds the core library for 32-bit x86.
-const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
+const X86_CORE: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
     --target i686-unknown-linux-gnu";
 
 /// Turns optimisation off for code that is only checked.
@@ -97,6 +104,10 @@ fn sources() -> Vec<Step> {
                 )
                 .inside("xen-hal/fuzz")
                 .env("CARGO_TARGET_DIR", "../../target"),
+                orderings("clippy", "--quiet --lib --tests"),
+                Call::cargo("clippy --quiet --locked -- -D warnings")
+                    .inside("xen-hal/capi")
+                    .env("CARGO_TARGET_DIR", "../../target"),
             ]
             .into_iter()
             .chain(COMBINATIONS.map(combination))
@@ -138,7 +149,7 @@ fn sources() -> Vec<Step> {
             "orderings",
             "each memory ordering of the HAL is needed, or has a reason, on a model of Armv8",
             &[],
-            vec![orderings("--quiet")],
+            vec![orderings("test", "--quiet --lib")],
         ),
         step(
             "doctest",
@@ -158,11 +169,11 @@ fn sources() -> Vec<Step> {
     ]
 }
 
-/// Returns the call that tests the memory orderings. With `--target`, the flags do not concern the
-/// host's packages, which other steps have built.
+/// Returns a call of a cargo command that tests or lints the memory orderings. With `--target`, the
+/// flags do not concern the host's packages, which other steps have built.
 #[must_use]
-pub fn orderings(options: &str) -> Call {
-    Call::cargo(&format!("test --locked --lib --target x86_64-unknown-linux-gnu {options}"))
+pub fn orderings(command: &str, options: &str) -> Call {
+    Call::cargo(&format!("{command} --locked --target x86_64-unknown-linux-gnu {options}"))
         .inside("xen-hal/orderings")
         .env("CARGO_TARGET_DIR", "../../target")
         .env("RUSTFLAGS", "--cfg orderings -D warnings")
@@ -254,50 +265,65 @@ fn guests() -> Vec<Step> {
         step(
             "guests-x86_64",
             "on real Xen, AMD and Intel, every scenario prints its transcript; a random program",
-            &[
-                emulator::needs(PLATFORMS[0]),
-                &[
-                    tools::BOCHS,
-                    tools::GRUB_MKRESCUE,
-                    tools::GRUB_PC,
-                    tools::XORRISO,
-                    tools::MTOOLS,
-                    tools::GCC,
-                    tools::MAKE,
-                ],
-            ]
-            .concat(),
-            vec![
-                Call::xtask("guest --all --arch x86_64 --route dom0 --release 4.17"),
-                Call::xtask("guest ipi --arch x86_64 --route vmx"),
-                Call::xtask("guest random --calls 1500"),
-            ],
+            &[emulator::needs(X86_64), emulator::needs(VMX), &[tools::GCC, tools::MAKE]].concat(),
+            vec![boot(X86_64, "--all"), boot(VMX, "ipi"), boot(X86_64, "random --calls 1500")],
         ),
-        other_guests(
+        step(
             "guests-x86",
-            PLATFORMS[5],
-            &[],
-            "guest version event-masks ipi grant soak --arch x86 --route dom0 --release 4.17",
+            "there, on real Xen, scenarios print their transcripts, and no event is lost",
+            &[emulator::needs(X86), CORE_TOOLS].concat(),
+            vec![boot(X86, "version event-masks ipi grant soak")],
         ),
+        guests_aarch64(),
         Step {
-            // It downloads a hypervisor.
             by_name: true,
-            ..other_guests(
-                "guests-aarch64",
-                PLATFORMS[10],
-                &[tools::GCC_AARCH64, tools::MAKE],
-                "guest version event-masks arm-vcpu arm-edge soak peers c-kernel --arch aarch64",
+            ..step(
+                "scenarios-aarch64",
+                "there, on real Xen, scenarios print their transcripts, and no event is lost",
+                &[emulator::needs(AARCH64), CORE_TOOLS, &[tools::GCC_AARCH64, tools::MAKE]]
+                    .concat(),
+                vec![boot(AARCH64, "version event-masks arm-vcpu arm-edge soak peers c-kernel")],
             )
         },
     ]
 }
 
-/// Returns a step that boots some programs on another architecture. It builds the core library
-/// first. `more` are the tools that only these programs need.
-fn other_guests(name: &'static str, platform: Platform, more: &'static [Tool], line: &str) -> Step {
-    let needs = [emulator::needs(platform), CORE_TOOLS, more].concat();
-    let about = "there, on real Xen, scenarios print their transcripts, and no event is lost";
-    step(name, about, &needs, vec![Call::xtask(line)])
+/// Returns the call that boots programs on a platform.
+fn boot(platform: Platform, programs: &str) -> Call {
+    let Platform { arch, route, release } = platform;
+    let (arch, route) = (arch.name(), route.name());
+    Call::xtask(&format!("guest {programs} --arch {arch} --route {route} --release {release}"))
+}
+
+/// Returns the step that lints all guests that run on aarch64 and boots one. It downloads a
+/// hypervisor.
+fn guests_aarch64() -> Step {
+    let lint = |bins: &str| {
+        // The guest that boots uses the core library that this builds.
+        let core = BUILD_CORE.join(" ");
+        let target = "--target aarch64-unknown-none-softfloat";
+        clippy_of_debian(Call::cargo(&format!("check --quiet {bins} {target} {core}")))
+            .inside("examples/guests")
+            .env("CARGO_TARGET_DIR", "../../target/cross")
+    };
+    let guests = program::all().filter(|program| program.place.includes(AARCH64));
+    // `figures` needs a feature, and the kernel in C is no binary of cargo.
+    let binaries: BTreeSet<&str> = guests
+        .map(|program| program.binary)
+        .filter(|binary| ![C_KERNEL, FIGURES].contains(binary))
+        .collect();
+    let bins: Vec<String> = binaries.iter().map(|name| format!("--bin {name}")).collect();
+    step(
+        "guests-aarch64",
+        "clippy has no warning for the guests that run there, and one prints its transcript",
+        &[emulator::needs(AARCH64), CORE_TOOLS, &[tools::RUST_WEB_CLIPPY, tools::GCC_AARCH64]]
+            .concat(),
+        vec![
+            lint(&bins.join(" ")),
+            lint(&format!("--bin {FIGURES} --features {FIGURES}")),
+            boot(AARCH64, "version"),
+        ],
+    )
 }
 
 fn optional() -> Vec<Step> {
@@ -335,83 +361,82 @@ fn crates() -> String {
 
 /// Returns the step that lints and documents the crates for another architecture. The compiler then
 /// evaluates the layout assertions of that architecture. `call` makes a call of cargo for it.
-fn cross(name: &'static str, call: impl Fn(&str) -> Call) -> Step {
-    let lint = call(&format!("check {}", crates()))
-        .env("RUSTC_WORKSPACE_WRAPPER", tools::CLIPPY_DRIVER)
-        // As `cargo clippy` does, which would take the clippy of another compiler.
-        .env("CLIPPY_ARGS", "-Dwarnings");
+fn cross(name: &'static str, needs: &[Tool], call: impl Fn(&str) -> Call) -> Step {
+    let lint = clippy_of_debian(call(&format!("check {}", crates())));
     let doc = call(&format!("doc --no-deps {}", crates()))
         .env("RUSTDOC", "/usr/bin/rustdoc")
         .env("RUSTDOCFLAGS", "-D warnings");
     step(
         name,
         "clippy and rustdoc have no warning there, and every layout assertion holds",
-        &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::RUST_WEB_CLIPPY],
+        &[&[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::RUST_WEB_CLIPPY], needs].concat(),
         vec![lint, doc],
     )
 }
 
 fn cross_x86() -> Step {
-    cross("cross-x86", |line| bare_x86(&format!("{line} {X86}")))
+    cross("cross-x86", &[], |line| bare_x86(&format!("{line} {X86_CORE}")))
 }
 
-/// Returns the step for aarch64, which also checks the simulator: it runs on aarch64 Linux hosts.
-/// The step uses a target without `std`, so no crate for bare machines can use the library that is
-/// built for the simulator.
+/// Returns the step for aarch64, which also checks the simulator, because it runs on aarch64 Linux
+/// hosts, and the C library. It uses the standard library of the unit tests.
 fn cross_aarch64() -> Step {
-    const TARGET: &str = "--target aarch64-unknown-linux-gnu";
-    // Cargo builds the library without code, which a check does not need.
-    let call =
-        |line: &str| cross_call(&format!("{line} {STD} {TARGET}")).env("RUSTFLAGS", NO_CODEGEN);
-    let mut step = cross("cross-aarch64", call);
+    let call = |line: &str| hosted("aarch64-unknown-linux-gnu", line);
+    let mut step = cross("cross-aarch64", &[], call);
     // As an rlib, because a static library needs a panic handler for unwinding.
     let library = call(&format!("rustc {C_LIBRARY} --profile check --crate-type rlib"))
-        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
         .env("CARGO_PROFILE_DEV_PANIC", "unwind");
     step.calls.extend([call("check --package xen-sim"), library]);
     step
 }
 
-/// Returns the steps that run the unit tests on the other architectures, and on aarch64 a test on
-/// the simulator. They build the standard library first, and so run only by name.
-///
-/// One trial is left out: unoptimised, its ten million reads take half of the time of all tests.
+/// Returns the steps that run the unit tests on the other architectures. The longest trials do not
+/// depend on the architecture and are left out, because the code is not optimised and emulated on
+/// aarch64.
 fn units() -> Vec<Step> {
-    let units = |name, target: &str, needs: &[Tool], more: &str| {
-        let line = format!(
-            "test --quiet {STD} {LINT} --target {target} --package xen-pac --package xen-hal --lib \
-             {more} -- --skip snapshots_are_never_torn"
-        );
-        let call = cross_call(&line)
-            // Linked statically, a program needs no loader of its architecture.
-            .env("RUSTFLAGS", "-D warnings -C target-feature=+crt-static")
-            .env("CARGO_INCREMENTAL", "0")
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            .env("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", "i686-linux-gnu-gcc")
-            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
-            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64");
+    const LONG: [&str; 6] = [
+        "sources::",
+        "snapshots_are_never_torn",
+        "each_part_of_the_protocol_is_needed",
+        "no_end_sleeps_while_it_should_work",
+        "it_does_what_three_sets_do",
+        "a_rebasing_hypervisor_does_not_bend_time",
+    ];
+    let units = |name, target: &str, needs: &[Tool]| {
+        let skip: String = LONG.iter().map(|test| format!(" --skip {test}")).collect();
+        let test = "test --quiet --package xen-pac --package xen-hal --lib --test layout";
+        let call = hosted(target, &format!("{test} --{skip}"));
         let needs = [&[tools::RUSTC_WEB, tools::RUST_WEB_SRC], needs].concat();
-        let step = step(name, "unit tests of the crates pass there", &needs, vec![call]);
-        Step { by_name: true, ..step }
+        step(name, "unit tests of the crates pass there", &needs, vec![call])
     };
     let x86 = [tools::GCC_I686, tools::LIBC_I686];
     let aarch64 = [tools::GCC_AARCH64, tools::LIBC_AARCH64, tools::QEMU_USER];
     vec![
-        units("units-x86", "i686-unknown-linux-gnu", &x86, "--test layout"),
-        units(
-            "units-aarch64",
-            "aarch64-unknown-linux-gnu",
-            &aarch64,
-            "--test layout --test suspend",
-        ),
+        units("units-x86", "i686-unknown-linux-gnu", &x86),
+        units("units-aarch64", "aarch64-unknown-linux-gnu", &aarch64),
     ]
+}
+
+/// Returns a call of cargo for a target with the standard library, which is built first. All calls
+/// for a target have the same flags and profile, so that the library is built once.
+fn hosted(target: &str, line: &str) -> Call {
+    let (line, arguments) = line.split_once(" -- ").unwrap_or((line, ""));
+    let line = format!("{line} {STD} {LINT} --target {target} -- {arguments}");
+    cross_call(line.trim_end_matches(" -- "))
+        // Linked statically, a program needs no loader of its architecture.
+        .env("RUSTFLAGS", "-D warnings -C target-feature=+crt-static")
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .env("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", "i686-linux-gnu-gcc")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64")
 }
 
 /// Returns the step that runs the hypercall sequences of 32-bit x86 in a process that also acts as
 /// Xen, and compares their instructions with those of C.
 fn hypercalls_x86() -> Step {
     let run = |options| {
-        let line = format!("run --quiet --locked {options} --package xen-hal-bench-x86 {X86}");
+        let line = format!("run --quiet --locked {options} --package xen-hal-bench-x86 {X86_CORE}");
         bare_x86(&line).inside("xen-hal/bench").env("CARGO_TARGET_DIR", "../../target/cross")
     };
     // Unoptimised code leaves the compiler the fewest registers. Hypercalls must still find theirs.
@@ -431,6 +456,16 @@ fn hypercalls_x86() -> Step {
     )
 }
 
+/// Returns a call of `cargo check` with the clippy of the compiler whose library source is
+/// installed, as `cargo clippy` does for its own.
+fn clippy_of_debian(check: Call) -> Call {
+    check
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_WORKSPACE_WRAPPER", tools::CLIPPY_DRIVER)
+        .env("CLIPPY_ARGS", "-Dwarnings")
+}
+
 /// Returns a call of cargo for another architecture, with the compiler whose library source is
 /// installed.
 fn cross_call(line: &str) -> Call {
@@ -448,9 +483,6 @@ fn bare_x86(line: &str) -> Call {
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .env("CARGO_PROFILE_DEV_PANIC", "abort")
 }
-
-/// Flags for libraries that are only checked.
-const NO_CODEGEN: &str = "-D warnings -Zno-codegen";
 
 /// Lints the HAL with some features.
 fn combination(features: &str) -> Call {

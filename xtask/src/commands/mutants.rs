@@ -32,7 +32,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn try_all(arguments: &Arguments) -> Result<bool, String> {
     let root = super::workspace_root();
     if arguments.orderings {
-        let status = ci::orderings("-- --ignored --nocapture").command(&root).status();
+        let status =
+            ci::orderings("test", "--lib -- --ignored --nocapture").command(&root).status();
         return Ok(status.map_err(|error| format!("cannot run cargo: {error}"))?.success());
     }
     let all = mutants::load(&root)?;

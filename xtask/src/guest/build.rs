@@ -90,6 +90,15 @@ pub fn toolchain(arch: Arch, smallest: bool) -> Result<Toolchain, String> {
     Err(missing.join("\n"))
 }
 
+/// Makes cargo build the core library, not optimised: guests compile most of what they use of it
+/// themselves, and optimising the rest takes longer than all guests.
+pub const BUILD_CORE: [&str; 4] = [
+    "-Zbuild-std=core",
+    "-Zbuild-std-features=compiler-builtins-mem",
+    "--config",
+    "profile.dev.package.core.opt-level=0",
+];
+
 /// What building the core library takes.
 pub const CORE_TOOLS: &[Tool] = &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::LLD];
 
@@ -112,6 +121,8 @@ pub fn build(
     profile: Profile,
     folder: &Path,
 ) -> Result<PathBuf, String> {
+    // Apart, as for other checks with Debian's compiler: they share the host's packages.
+    let folder = if toolchain.builds_core { folder.join("cross") } else { folder.to_path_buf() };
     let mut cargo = Command::new("cargo");
     let is_c = binary == C_KERNEL;
     // Both from the folder of the guests, so that they share its flags and what was built.
@@ -123,7 +134,7 @@ pub fn build(
     }
     cargo
         .args(["--target", toolchain.target, "--target-dir"])
-        .arg(folder)
+        .arg(&folder)
         // Flags for the host's programs would replace those of the package.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -150,10 +161,7 @@ pub fn build(
         cargo.args(["--features", binary]);
     }
     if toolchain.builds_core {
-        cargo
-            .args(["-Zbuild-std=core", "-Zbuild-std-features=compiler-builtins-mem"])
-            .env("RUSTC", "/usr/bin/rustc")
-            .env("RUSTC_BOOTSTRAP", "1");
+        cargo.args(BUILD_CORE).env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
     }
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {

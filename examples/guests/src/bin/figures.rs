@@ -164,6 +164,7 @@ fn events(shared: SharedInfo<'static>) -> Result<(), Failure> {
     row("event, from send to handler", ours, theirs)
 }
 
+#[allow(clippy::missing_spin_loop, reason = "the hint would be counted")]
 #[inline(never)]
 fn send_all(channel: &Channel<Backend>) -> Result<u64, Failure> {
     WAITED.store(0, Ordering::Relaxed);
