@@ -366,11 +366,13 @@ impl Run {
 
 /// Returns the run of one program of a boot of several.
 fn section(name: &str, lines: &[Timed], end: &End) -> Run {
-    let at = |marker: String| lines.iter().position(|(_, raw, _)| raw.trim_end() == marker);
-    let first = at(format!("{}{name}", domu::BEGIN));
-    let last = at(format!("{}{name}", domu::END));
-    let from = first.unwrap_or(lines.len());
-    let to = last.unwrap_or(lines.len()).max(from);
+    let begin = format!("{}{name}", domu::BEGIN);
+    let from = lines.iter().position(|(_, raw, _)| raw.trim_end() == begin).unwrap_or(lines.len());
+    // Another guest's line never belongs to this one, even if the marker of the end is lost.
+    let is_end = |raw: &str| raw.starts_with(domu::END) || raw.starts_with(domu::BEGIN);
+    let rest = lines.iter().skip(from + 1);
+    let length = rest.take_while(|(_, raw, _)| !is_end(raw)).count();
+    let to = (from + 1 + length).min(lines.len());
     // The line with Xen's version belongs to all of them.
     let version = lines.iter().find(
         |(_, _, line)| matches!(line, Line::Hypervisor(text) if text.starts_with("Xen version")),
@@ -435,5 +437,38 @@ impl<'s> Binaries<'s> {
         }
         self.built.insert(key, path.clone());
         Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, Line, section};
+    use std::time::Duration;
+
+    #[test]
+    fn a_section_ends_at_the_next_marker() {
+        let console = [
+            "(XEN) Xen version 4.17.7",
+            "## begin store",
+            "(d1) one",
+            "console: > ## end store",
+            "## begin files",
+            "(d2) two",
+            "## end files",
+        ];
+        let lines: Vec<_> = (0..)
+            .zip(console)
+            .map(|(time, raw)| (Duration::from_secs(time), raw.to_owned(), Line::parse(raw)))
+            .collect();
+        let printed = |name| {
+            let run = section(name, &lines, &End::Stopped);
+            (run.lines.into_iter().map(|(_, raw, _)| raw).collect::<Vec<_>>(), run.took.as_secs())
+        };
+        let version = console[0].to_owned();
+        let store = console[1..4].iter().map(|line| (*line).to_owned());
+        assert_eq!(printed("store"), ([version.clone()].into_iter().chain(store).collect(), 2));
+        let files = console[4..6].iter().map(|line| (*line).to_owned());
+        assert_eq!(printed("files"), ([version.clone()].into_iter().chain(files).collect(), 1));
+        assert_eq!(printed("restore"), (vec![version], 0));
     }
 }
