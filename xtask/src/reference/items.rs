@@ -135,8 +135,9 @@ fn fields(fields_: &[Field], path: &str, parts: &mut Vec<(String, Kind)>) {
 #[derive(Debug)]
 pub(super) struct Items<'a> {
     by_header: BTreeMap<&'a str, Vec<Item<'a>>>,
-    /// The links of types, constants and hypercalls. Of several items of a name, the newest.
-    links: HashMap<&'a str, String>,
+    /// The headers that have items of a name, in the order of the files, each with a link to the
+    /// newest of them.
+    links: HashMap<&'a str, Vec<(&'a str, String)>>,
 }
 
 /// Returns the page of a header.
@@ -158,7 +159,12 @@ impl<'a> Items<'a> {
                     count += 1;
                     id = format!("{base}-{count}");
                 }
-                items.links.insert(name, format!("{}#{id}", page(header)));
+                let link = format!("{}#{id}", page(header));
+                let links = items.links.entry(name).or_default();
+                match links.iter_mut().find(|(known, _)| *known == header) {
+                    Some((_, older)) => *older = link,
+                    None => links.push((header, link)),
+                }
                 let on_page = items.by_header.entry(header).or_default();
                 on_page.push(Item { kind, name, id, what });
             };
@@ -213,9 +219,11 @@ impl<'a> Items<'a> {
         self.by_header.get(header).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the link to the item of that name.
-    pub(super) fn link(&self, name: &str) -> Option<&str> {
-        self.links.get(name).map(String::as_str)
+    /// Returns the link to the item of that name: to that of `header`, or else to the first.
+    pub(super) fn link(&self, name: &str, header: &str) -> Option<&str> {
+        let links = self.links.get(name)?;
+        let here = links.iter().find(|(known, _)| *known == header);
+        here.or(links.first()).map(|(_, link)| link.as_str())
     }
 }
 

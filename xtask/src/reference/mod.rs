@@ -8,6 +8,7 @@ mod html;
 mod items;
 mod maps;
 mod page;
+mod section;
 mod texts;
 
 pub use check::{in_browser, links};
@@ -84,5 +85,34 @@ mod tests {
         let page = files.get_mut("xen.h.html").expect("the page of xen.h");
         *page = page.replace("id=\"block-vcpu_info\"", "id=\"moved\"");
         assert!(links(&files).is_err(), "a broken link is not found");
+    }
+
+    #[test]
+    fn a_name_that_several_headers_have_leads_to_that_of_the_page() {
+        let manifest = "
+releases: [\"4.4\", \"4.5\"]
+architectures:
+  x86_64: { doc: 64-bit x86., pointer: 64, align_u64: 8, max_atomic: 64 }
+files: [one, two]
+";
+        let file = |header: &str, range: &str| {
+            let constant = format!("name: LIMIT, type: u32, value: 1, {range}");
+            let doc = "How many `LIMIT` there can be.";
+            format!(
+                "doc: Some `LIMIT`.\nheader: {header}\nconstants: [{{ {constant}, doc: {doc} }}]"
+            )
+        };
+        let one = file("one.h", "until: \"4.4\"");
+        let two = file("two.h", "since: \"4.5\"");
+        let texts = [("manifest", manifest), ("one", &one), ("two", &two)];
+        let abi = generator::checked(yaml::Sources::from_texts(texts), |document, layouts| {
+            Ok(export::resolve(document, layouts))
+        });
+        let files = generate(&abi.unwrap_or_else(|why| panic!("{why:?}")));
+        for header in ["one.h.html", "two.h.html"] {
+            assert!(files[header].contains(&format!("\"{header}#constant-LIMIT\"")), "{header}");
+        }
+        assert!(!files["two.h.html"].contains("one.h.html#"));
+        assert!(!files["one.h.html"].contains("two.h.html#"));
     }
 }

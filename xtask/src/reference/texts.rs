@@ -9,6 +9,8 @@ use crate::export::{Abi, Availability, Head, Type};
 pub(super) struct Context<'a> {
     pub(super) abi: &'a Abi,
     pub(super) items: &'a Items<'a>,
+    /// The header of the page.
+    pub(super) header: &'a str,
 }
 
 impl Context<'_> {
@@ -58,7 +60,7 @@ impl Context<'_> {
 
     /// Adds a name, as a link if it is that of an item.
     pub(super) fn name(&self, html: &mut Html, name: &str) {
-        match self.items.link(name) {
+        match self.items.link(name, self.header) {
             Some(link) => html.leaf("a", &[("href", link)], name),
             None => html.text(name),
         }
