@@ -4,114 +4,9 @@
 //! the list of keys for people are made of the same tables.
 
 use super::commands::{CallResult, CallShape};
+use super::mapping::{Head, Key, Kind, Mapping, TEXTS, mapping, optional, required};
 use super::structs::{ACCESSES, Direction, Writer};
 use super::types::Primitive;
-
-/// A mapping whose keys have fixed names.
-#[derive(Debug)]
-pub struct Mapping {
-    /// Its name, which is unique.
-    pub name: &'static str,
-    /// Its name with an article.
-    pub what: &'static str,
-    /// The keys that all items share.
-    pub head: Head,
-    /// The other keys.
-    pub keys: &'static [Key],
-    /// Keys of which exactly one must be there.
-    pub one_of: &'static [&'static str],
-}
-
-/// Which keys of all items a mapping has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// None: it is no item.
-    Absent,
-    /// All but `name`, which is the mapping's key in the section.
-    Keyed,
-    /// All.
-    Named,
-    /// All; `doc` may be missing, because some of these items need none.
-    Silent,
-}
-
-/// A key.
-#[derive(Debug)]
-pub struct Key {
-    /// Its name.
-    pub name: &'static str,
-    /// What its value must be.
-    pub kind: Kind,
-    /// Whether it must be there.
-    pub required: bool,
-    /// What it means, in Markdown.
-    pub doc: &'static str,
-}
-
-/// What a value must be.
-#[derive(Debug)]
-pub enum Kind {
-    /// A text that is not empty.
-    Text,
-    /// Printable ASCII without `"` and `\`.
-    Ascii,
-    /// The name of a type.
-    Type,
-    /// A whole number.
-    Integer,
-    /// A whole number from 0 to 2^64 - 1.
-    Unsigned,
-    /// A number of elements, the name of a constant, or `flexible`.
-    Count,
-    /// `true` or `false`.
-    Boolean,
-    /// A release in quotes.
-    Release,
-    /// A bit or a range of bits.
-    Bits,
-    /// One of some words.
-    Choice(&'static [&'static str]),
-    /// One of some numbers.
-    Numbers(&'static [u32]),
-    /// One value, or a mapping from architectures to values.
-    PerArch(&'static Self),
-    /// A list.
-    List(&'static Self),
-    /// A mapping from names to values.
-    Map(&'static Self),
-    /// A mapping with fixed keys.
-    Item(&'static Mapping),
-}
-
-impl Mapping {
-    /// Returns every key: `name` first, then the mapping's own, then those of all items.
-    pub fn keys(&self) -> impl Iterator<Item = &'static Key> + Clone {
-        let (name, doc, rest): (&[Key], &[Key], &[Key]) = match self.head {
-            Head::Absent => (&[], &[], &[]),
-            Head::Keyed => (&[], &DOC, &ITEM),
-            Head::Named => (&NAME, &DOC, &ITEM),
-            Head::Silent => (&NAME, &OPTIONAL_DOC, &ITEM),
-        };
-        name.iter().chain(doc).chain(self.keys).chain(rest)
-    }
-}
-
-const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: true, doc }
-}
-
-const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: false, doc }
-}
-
-const fn mapping(
-    name: &'static str,
-    what: &'static str,
-    head: Head,
-    keys: &'static [Key],
-) -> Mapping {
-    Mapping { name, what, head, keys, one_of: &[] }
-}
 
 /// Returns the names of choices.
 const fn names<T: Copy, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
@@ -142,71 +37,6 @@ static SHAPE_NAMES: [&str; CallShape::ALL.len()] = names(&CallShape::ALL);
 static RESULT_NAMES: [&str; CallResult::ALL.len()] = names(&CallResult::ALL);
 
 const PRIMITIVE: Kind = Kind::Choice(&PRIMITIVE_NAMES);
-const TEXTS: Kind = Kind::List(&Kind::Text);
-const SINCE: &str = "The first release whose headers have it. All releases of the manifest without \
-                     it. An inner item exists at most where its outer item does.";
-
-static NAME: [Key; 1] = [required(
-    "name",
-    Kind::Text,
-    "C's spelling without the prefix; the generator changes it to Rust's case. A keyword of Rust \
-     is an error: choose another name, such as `type_`, and set `c`.",
-)];
-static DOC: [Key; 1] = [required(
-    "doc",
-    Kind::Text,
-    "What it is, in our own words. A text that only restates the name is an error.",
-)];
-static OPTIONAL_DOC: [Key; 1] = [optional(
-    "doc",
-    Kind::Text,
-    "What it is, in our own words. Only a reserved field can be without it.",
-)];
-
-/// The keys of every item, besides `name` and `doc`.
-static ITEM: [Key; 9] = [
-    optional(
-        "header",
-        Kind::Text,
-        "The upstream header, if it is not that of the file. `cargo xtask verify` looks for the C \
-         name there in the newest release that has it.",
-    ),
-    optional("since", Kind::Release, SINCE),
-    optional("until", Kind::Release, "The last release whose headers have it."),
-    optional(
-        "honoured_since",
-        Kind::Release,
-        "The first release whose hypervisor supports it, if it differs from `since`. It must not \
-         be later than `until`.",
-    ),
-    optional(
-        "honoured_arch",
-        TEXTS,
-        "The architectures whose hypervisor supports it, if they are only some of those whose \
-         headers have it.",
-    ),
-    optional("arch", TEXTS, "The architectures that have it; all without it."),
-    optional(
-        "c",
-        Kind::Text,
-        "The name in C, if it is not `prefix` + `name` (or the name alone). For a field of blocks \
-         that are members of one C union, the path (`full_page.frame`). An enumeration, a word or \
-         an encoding has one only if `c` gives it. `none` if the headers have no name; then \
-         nothing is compared, and the item is counted.",
-    ),
-    optional(
-        "named_since",
-        Kind::Release,
-        "The first release whose headers have the C name, if the thing itself is older.",
-    ),
-    optional(
-        "superseded_by",
-        Kind::Text,
-        "The replacement; the Rust item is deprecated. The replacement exists on the item's \
-         architectures and is not dropped earlier, and no item replaces itself.",
-    ),
-];
-
 /// The file `manifest.yaml`.
 pub static MANIFEST: Mapping = mapping(
     "manifest",
@@ -547,52 +377,42 @@ pub static ARGUMENT: Mapping = mapping(
     ],
 );
 
-const UNION: &str = "Members in the same place.";
-const STRUCT: &str = "Members one after the other.";
 const ANONYMOUS: &str = "`true` if C has no name for the union: its members stand in its place.";
 const RESERVED: &str = "`true` for C's explicit padding, which is zero.";
+
+static A_MEMBER: Kind = Kind::Item(&MEMBER);
+
+/// The keys of a member, which a field of an argument has, too. A function, because a constant
+/// cannot lead back to itself.
+const fn member_keys() -> [Key; 7] {
+    [
+        optional("reserved", Kind::Boolean, RESERVED),
+        optional("type", Kind::Type, "The type."),
+        optional("to", Kind::Type, TO),
+        optional("union", Kind::List(&A_MEMBER), "Members in the same place."),
+        optional("struct", Kind::List(&A_MEMBER), "Members one after the other."),
+        optional("anonymous", Kind::Boolean, ANONYMOUS),
+        optional("count", Kind::PerArch(&Kind::Count), LENGTH),
+    ]
+}
+
+static MEMBER_KEYS: [Key; 7] = member_keys();
+static ARGUMENT_FIELD_KEYS: [Key; 8] = {
+    let [a, b, c, d, e, f, g] = member_keys();
+    [optional("direction", Kind::Choice(&DIRECTION_NAMES), DIRECTION), a, b, c, d, e, f, g]
+};
+const DIRECTION: &str = "Whether Xen reads it, writes it or both. Only a reserved field has none.";
 
 /// A field of an argument.
 pub static ARGUMENT_FIELD: Mapping = Mapping {
     one_of: &["type", "union", "struct"],
-    ..mapping(
-        "field of an argument",
-        "a field",
-        Head::Silent,
-        &[
-            optional(
-                "direction",
-                Kind::Choice(&DIRECTION_NAMES),
-                "Whether Xen reads it, writes it or both. Only a reserved field has none.",
-            ),
-            optional("reserved", Kind::Boolean, RESERVED),
-            optional("type", Kind::Type, "The type."),
-            optional("to", Kind::Type, TO),
-            optional("union", Kind::List(&Kind::Item(&MEMBER)), UNION),
-            optional("struct", Kind::List(&Kind::Item(&MEMBER)), STRUCT),
-            optional("anonymous", Kind::Boolean, ANONYMOUS),
-            optional("count", Kind::PerArch(&Kind::Count), LENGTH),
-        ],
-    )
+    ..mapping("field of an argument", "a field", Head::Silent, &ARGUMENT_FIELD_KEYS)
 };
 
 /// A member of a union or of a struct in an argument.
 pub static MEMBER: Mapping = Mapping {
     one_of: &["type", "union", "struct"],
-    ..mapping(
-        "member",
-        "a field",
-        Head::Silent,
-        &[
-            optional("reserved", Kind::Boolean, RESERVED),
-            optional("type", Kind::Type, "The type."),
-            optional("to", Kind::Type, TO),
-            optional("union", Kind::List(&Kind::Item(&MEMBER)), UNION),
-            optional("struct", Kind::List(&Kind::Item(&MEMBER)), STRUCT),
-            optional("anonymous", Kind::Boolean, ANONYMOUS),
-            optional("count", Kind::PerArch(&Kind::Count), LENGTH),
-        ],
-    )
+    ..mapping("member", "a field", Head::Silent, &MEMBER_KEYS)
 };
 
 /// The commands of a hypercall.

@@ -7,6 +7,7 @@
 mod commands;
 pub mod language;
 mod manifest;
+pub mod mapping;
 mod read;
 mod structs;
 mod types;

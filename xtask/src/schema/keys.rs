@@ -1,7 +1,8 @@
 //! The list of all keys in Markdown.
 
 use super::slug;
-use crate::document::language::{self, Head, Key, Kind, Mapping};
+use crate::document::language;
+use crate::document::mapping::{Head, Key, Kind, Mapping};
 use std::fmt::Write as _;
 
 /// Returns the list.

@@ -5,7 +5,8 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use crate::document::language::{self, Head, Kind, Mapping};
+use crate::document::language;
+use crate::document::mapping::{Head, Kind, Mapping};
 use serde_json::{Map, Value, json};
 
 /// The generated files: their paths in the folder of the description, and their texts.

@@ -4,7 +4,8 @@
 use super::{files, modeline};
 use crate::commands::workspace_root;
 use crate::document;
-use crate::document::language::{FILE, Kind, MANIFEST, Mapping};
+use crate::document::language::{FILE, MANIFEST};
+use crate::document::mapping::{Kind, Mapping};
 use crate::yaml::Sources;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

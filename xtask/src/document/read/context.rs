@@ -5,7 +5,7 @@ use super::node::{At, Wrong};
 use super::text::{clipped, suggest};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::Manifest;
-use crate::document::language;
+use crate::document::mapping;
 use crate::yaml::{Entry, Fault, Mapping, Place, ReadFault, SourceText};
 use std::cell::{Cell, RefCell};
 
@@ -101,7 +101,7 @@ pub(super) struct Context<'c> {
 pub(super) struct Keys<'t> {
     pub(super) at: At<'t>,
     mapping: &'t Mapping<'t>,
-    table: &'static language::Mapping,
+    table: &'static mapping::Mapping,
 }
 
 impl<'t> Keys<'t> {
@@ -109,7 +109,7 @@ impl<'t> Keys<'t> {
     pub(super) fn open(
         errors: &Errors,
         at: &At<'t>,
-        table: &'static language::Mapping,
+        table: &'static mapping::Mapping,
     ) -> Option<Self> {
         let mapping = errors.need(at.mapping(table.what))?;
         let keys = Self { at: at.clone(), mapping, table };
