@@ -32,7 +32,7 @@ fn compile() {
     let mut build = cc::Build::new();
     build.compiler(compiler).no_default_flags(true).file("c/figures.c");
     if arch != "aarch64" {
-        build.file("c/block.c");
+        build.file("c/block.c").file("c/net.c");
     }
     build.include("../../xen-pac/include");
     flags.into_iter().for_each(|flag| {

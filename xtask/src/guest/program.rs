@@ -278,7 +278,7 @@ pub const PROGRAMS: &[Program] = &[
     restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
     program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection each way"),
     program(EMBASSY_TCP, Place::Served, "The same as tcp over embassy-net"),
-    program(RATES, Place::Served, "Measures requests a second of a disk, beside C; takes gcc"),
+    program(RATES, Place::Served, "Measures requests a second of devices, beside C; takes gcc"),
     program(SHUTDOWN, Place::Served, "Prints its name from xenstore, and shuts down on request"),
     program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
