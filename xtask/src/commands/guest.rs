@@ -1,5 +1,6 @@
 //! `cargo xtask guest`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -74,10 +75,9 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..),
     )]
     repeat: u32,
-    /// The number of platforms that boot at the same time; with several, each platform's lines are
-    /// printed when it finishes. The default is the number of processors, but at most 2: guests
-    /// measure time, and an emulator keeps up to two processors busy. --interactive and --dry-run
-    /// take one platform at a time.
+    /// The number of platforms that boot at the same time. With several, each platform's lines are
+    /// printed when it finishes. The default is 2, or 1 on a machine with one processor. Programs
+    /// that measure, --interactive and --dry-run take one platform at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     /// Record the output as the new expected transcripts.
@@ -176,16 +176,20 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
     let mut tally = Tally::default();
     let is_default =
         arguments.arch.is_none() && arguments.route.is_none() && arguments.release.is_none();
-    if is_default && !arguments.all {
-        for program in &programs {
-            session.run(&[first_place(program)], &[*program], arguments.repeat, &mut tally)?;
+    let mut plan: BTreeMap<Platform, Vec<Program>> = BTreeMap::new();
+    for program in &programs {
+        if is_default && !arguments.all {
+            plan.entry(first_place(program)).or_default().push(*program);
+            continue;
         }
-    } else {
-        if !arguments.programs.is_empty() {
-            programs.iter().try_for_each(|program| expect_place(program, &platforms, arguments))?;
+        if !arguments.all {
+            expect_place(program, &platforms, arguments)?;
         }
-        session.run(&platforms, &programs, arguments.repeat, &mut tally)?;
+        for platform in platforms.iter().filter(|platform| program.place.includes(**platform)) {
+            plan.entry(*platform).or_default().push(*program);
+        }
     }
+    let result = session.run(&plan, arguments.repeat, &mut tally);
     if arguments.all {
         println!("\n{}", tally.matrix());
     }
@@ -200,6 +204,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
             cpu.as_secs_f64()
         );
     }
+    result?;
     Ok(tally.is_good())
 }
 
@@ -229,7 +234,9 @@ fn run_random(
 
 /// Returns the number of platforms that boot at the same time.
 fn jobs(arguments: &Arguments) -> usize {
-    if arguments.interactive || arguments.dry_run {
+    let measures =
+        arguments.programs.iter().any(|name| [build::FIGURES, build::RATES].contains(&&**name));
+    if arguments.interactive || arguments.dry_run || measures {
         return 1;
     }
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -347,10 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn a_person_types_into_one_guest_at_a_time() {
+    fn what_disturbs_another_platform_boots_alone() {
         for (line, expected) in [
             ("hello --jobs 3", 3..=3),
             ("hello", 1..=2),
+            ("hello figures --jobs 3", 1..=1),
             ("hello --jobs 3 --interactive", 1..=1),
             ("hello --jobs 3 --dry-run", 1..=1),
         ] {

@@ -50,7 +50,9 @@ pub fn boot(
         Some(console) => watch(&mut emulator, console, limit, &mut cpu, line),
         None => Err(io::Error::other("the emulator has no console")),
     };
-    cpu = cpu.max(cpu_time(emulator.id()));
+    if let Ok(End::TimedOut(_) | End::Stopped) = end {
+        cpu = cpu_time(emulator.id());
+    }
     // Nothing is left running, whatever happened above.
     let _ = emulator.kill();
     let _ = emulator.wait();
@@ -58,8 +60,9 @@ pub fn boot(
     Ok(Ended { end: end?, complaints, cpu })
 }
 
-/// Returns the command for a program that Linux kills if the calling thread ends, so that a killed
-/// xtask leaves no emulator behind. Without setpriv, of Debian's package util-linux, it may.
+/// Returns the command for a program that Linux kills when the calling thread ends, so that a
+/// killed xtask leaves no emulator running. Two cases remain: xtask ends in the milliseconds before
+/// setpriv asks for the signal, and a machine without setpriv, of Debian's package util-linux.
 fn until_parent_ends(program: &Path) -> Command {
     let Some(setpriv) = find_program("setpriv") else { return Command::new(program) };
     let mut command = Command::new(setpriv);
@@ -107,7 +110,7 @@ fn wait(
     cpu: &mut Duration,
 ) -> io::Result<End> {
     loop {
-        // Linux forgets it when the status has been read.
+        // After `try_wait` has returned the status, the process and its times are gone.
         *cpu = cpu_time(emulator.id());
         if let Some(status) = emulator.try_wait()? {
             return Ok(status.code().map_or(End::Killed, End::Exited));
@@ -119,7 +122,7 @@ fn wait(
     }
 }
 
-/// Returns the processor time of a child that was not waited for, or zero if Linux does not say.
+/// Returns the processor time of a child that was not waited for, or zero if it cannot be read.
 fn cpu_time(process: u32) -> Duration {
     /// Linux counts in these parts of a second, on each architecture.
     const HZ: u64 = 100;

@@ -59,7 +59,15 @@ fn after_the_last_word_the_wait_is_short() {
 
 #[test]
 fn the_emulator_ends_with_the_thread_that_started_it() {
-    let start = || until_parent_ends(Path::new("sleep")).arg("60").spawn().unwrap();
+    let start = || {
+        let child = until_parent_ends(Path::new("sleep")).arg("60").spawn().unwrap();
+        // setpriv has asked for the signal when it has started the program.
+        let name = format!("/proc/{}/comm", child.id());
+        while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
+    };
     let mut emulator = std::thread::spawn(start).join().unwrap();
     assert_eq!(emulator.wait().unwrap().signal(), Some(9));
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -31,7 +32,7 @@ impl Output {
     /// Writes a line to the error stream, or into the block.
     pub fn error_line(&mut self, line: impl Display) {
         match self {
-            Self::Stream => eprintln!("{line}"),
+            Self::Stream => drop(writeln!(io::stderr().lock(), "{line}")),
             Self::Block(_) => self.line(line),
         }
     }
@@ -62,17 +63,14 @@ fn longest_first(platforms: &[Platform]) -> Vec<usize> {
 }
 
 /// Calls `work` for each platform, `jobs` of them at the same time, and returns the results in the
-/// order of `platforms`. One job takes the platforms in that order; several start with those whose
-/// runs are the longest. After an error, no further platform starts, and those that run finish.
-///
-/// # Errors
-///
-/// The first error in the order of `platforms`.
+/// order of `platforms`, and the errors, each with its platform. One job takes the platforms in
+/// that order; several start with those whose runs are the longest. After an error or a panic, no
+/// further platform starts, and those that run finish.
 pub fn run<R: Send>(
     platforms: &[Platform],
     jobs: usize,
     work: impl Fn(Platform) -> Result<R, String> + Sync,
-) -> Result<Vec<R>, String> {
+) -> (Vec<(Platform, R)>, Result<(), String>) {
     let order =
         if jobs > 1 { longest_first(platforms) } else { (0..platforms.len()).collect::<Vec<_>>() };
     let queue = Mutex::new(order.into_iter());
@@ -81,7 +79,8 @@ pub fn run<R: Send>(
         loop {
             let next = lock(&queue).next();
             let Some(index) = next else { return };
-            let result = work(platforms[index]);
+            let result = catch_unwind(AssertUnwindSafe(|| work(platforms[index])))
+                .unwrap_or_else(|_| Err("the run panicked".to_owned()));
             if result.is_err() {
                 lock(&queue).by_ref().for_each(drop);
             }
@@ -94,7 +93,14 @@ pub fn run<R: Send>(
         }
         worker();
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    let (mut finished, mut errors) = (Vec::new(), Vec::new());
+    for (index, result) in results.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match result {
+            Ok(result) => finished.push((platforms[index], result)),
+            Err(error) => errors.push(format!("{}: {error}", platforms[index])),
+        }
+    }
+    (finished, if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) })
 }
 
 #[cfg(test)]
@@ -109,16 +115,17 @@ mod tests {
     /// they finished.
     fn matrix(jobs: usize) -> (String, Vec<Platform>) {
         let finished = Mutex::new(Vec::new());
-        let endings = run(PLATFORMS, jobs, |platform| {
+        let (endings, result) = run(PLATFORMS, jobs, |platform| {
             lock(&finished).push(platform);
             let names = if platform.route.name() == "domu" { ["b", "c"] } else { ["a", "b"] };
             Ok(names.map(|name| (name, platform.to_string().len() as u64)))
         });
         let mut tally = Tally::default();
-        for (platform, endings) in PLATFORMS.iter().zip(endings.unwrap()) {
+        result.unwrap();
+        for (platform, endings) in endings {
             for (name, seconds) in endings {
                 let took = Duration::from_secs(seconds);
-                tally.add(name, *platform, Ending { good: true, verdict: String::new(), took });
+                tally.add(name, platform, Ending { good: true, verdict: String::new(), took });
             }
         }
         (tally.matrix(), finished.into_inner().unwrap())
@@ -139,21 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn an_error_lets_the_other_platform_finish_and_starts_no_more() {
+    fn an_error_lets_the_other_platform_finish() {
         let both_run = Barrier::new(2);
-        let finished = Mutex::new(Vec::new());
-        let platforms = &PLATFORMS[3..6];
-        let result = run(platforms, 2, |platform| {
+        let [first, second] = [PLATFORMS[0], PLATFORMS[1]];
+        let (finished, result) = run(&[first, second], 2, |platform| {
             both_run.wait();
-            if platform == platforms[0] {
-                return Err(format!("no {platform}"));
-            }
-            // Longer than the first takes to empty the queue.
-            std::thread::sleep(Duration::from_millis(200));
-            lock(&finished).push(platform);
-            Ok(())
+            if platform == first { Err("no".to_owned()) } else { Ok(7) }
         });
-        assert_eq!(result.unwrap_err(), format!("no {}", platforms[0]));
-        assert_eq!(finished.into_inner().unwrap(), [platforms[1]]);
+        assert_eq!((finished, result), (vec![(second, 7)], Err(format!("{first}: no"))));
+    }
+
+    #[test]
+    fn after_an_error_or_a_panic_no_platform_starts() {
+        let [first, second] = [PLATFORMS[0], PLATFORMS[1]];
+        for (panics, error) in [(false, "no"), (true, "the run panicked")] {
+            let (finished, result) = run(&PLATFORMS[..3], 1, |platform| {
+                assert!(!panics || platform == first, "a panic that the test asks for");
+                if platform == second { Err("no".to_owned()) } else { Ok(7) }
+            });
+            assert_eq!((finished, result), (vec![(first, 7)], Err(format!("{second}: {error}"))));
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::jobs::Output;
+
 /// A set of packages of one suite and architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packages {
@@ -114,21 +116,21 @@ impl Packages {
     /// As for [`download`](Self::download).
     pub fn unpacked(&self, folder: &Path) -> Result<PathBuf, String> {
         if !self.are_unpacked(folder) {
-            self.download(folder, STALL_SECONDS)?;
+            self.download(folder, STALL_SECONDS, &mut Output::Stream)?;
         }
         Ok(folder.join(self.folder).join("root"))
     }
 
     /// Downloads and unpacks the packages below `folder`. Fails if the archive sends nothing for
-    /// `seconds`.
+    /// `seconds`. Writes what it downloads to `out`.
     ///
     /// # Errors
     ///
     /// The step that failed, with apt's message.
-    pub fn download(&self, folder: &Path, seconds: u64) -> Result<(), String> {
+    pub fn download(&self, folder: &Path, seconds: u64, out: &mut Output) -> Result<(), String> {
         let folder = folder.join(self.folder);
         let root = folder.join("root");
-        println!("downloading the list of packages for {self}");
+        out.line(format_args!("downloading the list of packages for {self}"));
         let explain = |error: std::io::Error| format!("{}: {error}", folder.display());
         // What an interrupted run left would be mixed with what is unpacked now.
         let _ = fs::remove_dir_all(&folder);
@@ -148,7 +150,8 @@ impl Packages {
         let mut download = vec!["download"];
         download.extend(names.iter().map(String::as_str));
         let places = apt(&[&["--print-uris"], &download[..]].concat())?;
-        println!("downloading {}, packages: {}", megabytes(size(&places)), names.len());
+        let megabytes = megabytes(size(&places));
+        out.line(format_args!("downloading {megabytes}, packages: {}", names.len()));
         apt(&download)?;
         for entry in fs::read_dir(folder.join("debs")).map_err(explain)? {
             let path = entry.map_err(explain)?.path();

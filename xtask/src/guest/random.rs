@@ -312,8 +312,7 @@ impl<'s> Comparison<'s> {
         let mut all = Vec::new();
         let out = &mut Output::Stream;
         for run in self.session.watch(self.platform, &emulation, &names, out)?.0 {
-            let lines: Vec<_> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-            let mut printed = Transcript::from_console(&lines, Source::Marked);
+            let mut printed = Transcript::from_console(&run.lines(), Source::Marked);
             if printed.is_cut() {
                 return Err("the console lost lines of the guest".to_owned());
             }

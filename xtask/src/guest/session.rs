@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::boot;
+use super::boot::{self, Ended};
 use super::build::{self, Profile, Toolchain};
 use super::console::Line;
 use super::domu::{self, Guest};
@@ -65,51 +65,53 @@ struct PlatformRuns {
 
 /// The run of a program, to be judged.
 pub(super) struct Run {
-    end: Option<End>,
-    pub(super) lines: Vec<Timed>,
+    end: End,
+    lines: Vec<Timed>,
     pub(super) took: Duration,
     output: String,
 }
 
 impl Session {
-    /// Runs all programs that a platform has a place for, `repeat` times.
+    /// Runs the programs of each platform, `repeat` times.
     ///
     /// # Errors
     ///
-    /// A program cannot be built or booted.
+    /// A program cannot be built or booted. The tally has the platforms that finished.
     pub fn run(
         &self,
-        platforms: &[Platform],
-        programs: &[Program],
+        plan: &BTreeMap<Platform, Vec<Program>>,
         repeat: u32,
         tally: &mut Tally,
     ) -> Result<(), String> {
         let binaries = Mutex::new(Binaries::new(self));
+        let platforms: Vec<Platform> = plan.keys().copied().collect();
         let jobs = self.jobs.min(platforms.len());
         for round in 1..=repeat {
             if repeat > 1 {
                 println!("Round {round} of {repeat}:");
             }
             let began = Instant::now();
-            let all = jobs::run(platforms, jobs, |platform| {
+            let (finished, result) = jobs::run(&platforms, jobs, |platform| {
+                let programs = &plan[&platform];
                 if jobs <= 1 {
                     let out = &mut Output::Stream;
                     return self.run_platform(platform, programs, round, &binaries, out);
                 }
-                eprintln!("{platform}: started");
+                Output::Stream.error_line(format_args!("{platform}: started"));
                 let mut out = Output::Block(Vec::new());
                 let runs = self.run_platform(platform, programs, round, &binaries, &mut out);
                 out.print();
                 runs
-            })?;
+            });
             let mut failed = 0;
-            for (platform, runs) in platforms.iter().zip(all) {
+            for (platform, runs) in finished {
                 for (name, ending) in runs.endings {
                     failed += usize::from(!ending.good);
-                    tally.add(name, *platform, ending);
+                    tally.add(name, platform, ending);
                 }
-                tally.add_cost(*platform, runs.cost);
+                tally.add_cost(platform, runs.cost);
             }
+            result?;
             tally.add_round(failed == 0);
             if repeat > 1 {
                 let seconds = began.elapsed().as_secs_f64();
@@ -119,7 +121,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs all programs that the platform has a place for.
+    /// Runs programs on a platform.
     fn run_platform(
         &self,
         platform: Platform,
@@ -129,12 +131,10 @@ impl Session {
         out: &mut Output,
     ) -> Result<PlatformRuns, String> {
         let began = Instant::now();
-        let fits = |program: &&Program| program.place.includes(platform);
-        let here: Vec<Program> = programs.iter().filter(fits).copied().collect();
         out.line(format_args!("{platform}: {}", platform.route.about()));
-        let group = if platform.route == Route::Domu { here.len().max(1) } else { 1 };
+        let group = if platform.route == Route::Domu { programs.len() } else { 1 };
         let mut all = PlatformRuns { endings: Vec::new(), cost: Cost::default() };
-        for programs in here.chunks(group) {
+        for programs in programs.chunks(group) {
             self.boot(platform, programs, round, binaries, &mut all, out)?;
         }
         all.cost.wall = began.elapsed();
@@ -146,14 +146,14 @@ impl Session {
 
     /// Downloads the packages that a platform needs. A dry run only names them, and returns false
     /// if there are any.
-    fn download(&self, platform: Platform) -> Result<bool, String> {
+    fn download(&self, platform: Platform, out: &mut Output) -> Result<bool, String> {
         let mut missing = emulator::packages(platform);
         missing.retain(|packages| !packages.are_unpacked(&self.files));
         for packages in &missing {
             if self.dry_run {
-                println!("would download {packages}");
+                out.line(format_args!("would download {packages}"));
             } else {
-                packages.download(&self.files, self.timeout)?;
+                packages.download(&self.files, self.timeout, out)?;
             }
         }
         Ok(!self.dry_run || missing.is_empty())
@@ -171,14 +171,14 @@ impl Session {
     ) -> Result<(), String> {
         // Platforms share guests, packages and dom0's files: one thread at a time makes them.
         let mut binaries = jobs::lock(binaries);
-        if !self.download(platform)? {
+        if !self.download(platform, out)? {
             return Ok(());
         }
         let mut guests = Vec::new();
         for program in programs {
             guests.push(Guest {
                 name: program.name.to_owned(),
-                image: binaries.get(platform.arch, program.binary)?,
+                image: binaries.get(platform.arch, program.binary, out)?,
                 command_lines: program.command_lines(platform),
             });
         }
@@ -222,7 +222,7 @@ impl Session {
         image: PathBuf,
         command_line: &str,
     ) -> Result<bool, String> {
-        if !self.download(platform)? {
+        if !self.download(platform, &mut Output::Stream)? {
             return Ok(true);
         }
         let folder = self.files.join(platform.to_string()).join("image");
@@ -237,7 +237,7 @@ impl Session {
         let run = runs.remove(0);
         let verdict = run.verdict_by(verdict::judge_image);
         println!("image: {verdict} ({:.1} s)", run.took.as_secs_f64());
-        if matches!(verdict, Verdict::Hang { .. }) {
+        if matches!(verdict, Verdict::Hang { .. } | Verdict::EndedSilently) {
             println!(
                 "  examples/guests/BOOTING.md says how an image reports success; --timeout sets \
                  another limit"
@@ -270,17 +270,16 @@ impl Session {
         let ended = ended.map_err(|error| format!("{}: {error}", emulation.program.display()))?;
         let took = began.elapsed();
         if several {
-            let runs = names.iter().map(|name| section(name, &lines, &ended.end)).collect();
+            let runs = names.iter().map(|name| section(name, &lines, &ended)).collect();
             return Ok((runs, ended.cpu));
         }
-        let mut output = ended.complaints;
+        let output = ended.complaints;
         let mut end = ended.end;
         if platform.route == Route::Vmx {
             let printed: Vec<&str> = lines.iter().map(|(_, raw, _)| raw.as_str()).collect();
             end = verdict::bochs_end(end, &format!("{}\n{output}", printed.join("\n")));
-            output.clear();
         }
-        Ok((vec![Run { end: Some(end), lines, took, output }], ended.cpu))
+        Ok((vec![Run { end, lines, took, output }], ended.cpu))
     }
 
     /// Judges a run. Keeps and shows the console if the run does not end as expected.
@@ -294,8 +293,7 @@ impl Session {
     ) -> Result<Ending, String> {
         let mut verdict = run.verdict();
         if verdict == Verdict::Success {
-            let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-            verdict = verdict::judge_lines(&lines, program.prints);
+            verdict = verdict::judge_lines(&run.lines(), program.prints);
         }
         if verdict == Verdict::Success
             && let Some(source) = program.transcript()
@@ -330,8 +328,7 @@ impl Session {
     ) -> Result<Verdict, String> {
         let path = transcript::path(&self.workspace, platform, program.name);
         let explain = |error| format!("{}: {error}", path.display());
-        let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
-        let printed = Transcript::from_console(&lines, source);
+        let printed = Transcript::from_console(&run.lines(), source);
         if printed.is_cut() {
             return Ok(Verdict::Contradiction("the console lost lines of the guest".to_owned()));
         }
@@ -358,14 +355,16 @@ impl Run {
     }
 
     fn verdict_by(&self, judge: fn(&[Line], &End, &str) -> Verdict) -> Verdict {
-        let lines: Vec<Line> = self.lines.iter().map(|(_, _, line)| line.clone()).collect();
-        let end = self.end.clone().unwrap_or(End::Stopped);
-        judge(&lines, &end, &self.output)
+        judge(&self.lines(), &self.end, &self.output)
+    }
+
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.lines.iter().map(|(_, _, line)| line.clone()).collect()
     }
 }
 
 /// Returns the run of one program of a boot of several.
-fn section(name: &str, lines: &[Timed], end: &End) -> Run {
+fn section(name: &str, lines: &[Timed], ended: &Ended) -> Run {
     let begin = format!("{}{name}", domu::BEGIN);
     let from = lines.iter().position(|(_, raw, _)| raw.trim_end() == begin).unwrap_or(lines.len());
     // Another guest's line never belongs to this one, even if the marker of the end is lost.
@@ -381,9 +380,9 @@ fn section(name: &str, lines: &[Timed], end: &End) -> Run {
     let time = |line: Option<&Timed>| line.map_or(Duration::ZERO, |(time, ..)| *time);
     let took = time(lines.last()).saturating_sub(time(lines.first()));
     let console: Vec<Line> = lines.iter().map(|(_, _, line)| line.clone()).collect();
-    let end = verdict::xl_end(&console).unwrap_or_else(|| end.clone());
+    let end = verdict::xl_end(&console).unwrap_or_else(|| ended.end.clone());
     let lines = version.into_iter().chain(lines).cloned().collect();
-    Run { end: Some(end), lines, took, output: String::new() }
+    Run { end, lines, took, output: ended.complaints.clone() }
 }
 
 /// Shows a line of the console as it comes.
@@ -410,7 +409,7 @@ impl<'s> Binaries<'s> {
         Self { session, toolchains: BTreeMap::new(), built: BTreeMap::new() }
     }
 
-    fn get(&mut self, arch: Arch, binary: &str) -> Result<PathBuf, String> {
+    fn get(&mut self, arch: Arch, binary: &str, out: &mut Output) -> Result<PathBuf, String> {
         let key = (arch, binary.to_owned());
         if let Some(path) = self.built.get(&key) {
             return Ok(path.clone());
@@ -430,7 +429,7 @@ impl<'s> Binaries<'s> {
         let path = build::build(workspace, binary, (arch, toolchain), profile, target)?;
         if let Some((_, most)) = limit {
             let bytes = build::loaded_bytes(&path)?;
-            println!("{binary} loads {bytes} bytes on {}", arch.name());
+            out.line(format_args!("{binary} loads {bytes} bytes on {}", arch.name()));
             if bytes > *most {
                 return Err(format!("{binary}: expected at most {most} bytes, found {bytes}"));
             }
@@ -442,7 +441,8 @@ impl<'s> Binaries<'s> {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Line, section};
+    use super::{Ended, Line, section};
+    use crate::guest::verdict::End;
     use std::time::Duration;
 
     #[test]
@@ -460,8 +460,11 @@ mod tests {
             .zip(console)
             .map(|(time, raw)| (Duration::from_secs(time), raw.to_owned(), Line::parse(raw)))
             .collect();
+        let complaints = "why".to_owned();
+        let ended = Ended { end: End::Stopped, complaints, cpu: Duration::ZERO };
         let printed = |name| {
-            let run = section(name, &lines, &End::Stopped);
+            let run = section(name, &lines, &ended);
+            assert_eq!((run.end, run.output.as_str()), (End::Stopped, "why"));
             (run.lines.into_iter().map(|(_, raw, _)| raw).collect::<Vec<_>>(), run.took.as_secs())
         };
         let version = console[0].to_owned();

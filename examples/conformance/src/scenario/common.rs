@@ -37,8 +37,8 @@ pub(super) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
 /// A number that is a command of no hypercall.
 pub(super) const NO_SUCH_OPERATION: usize = 99;
 
-/// Returns the number behind that of the domain's last vCPU. Xen looks for the vCPU before it
-/// refuses the port, so that nothing changes.
+/// Returns the number after the domain's last vCPU. Xen looks for the vCPU before it refuses the
+/// port, so that nothing changes.
 pub(super) fn beyond_last(xen: impl Hypercall + Copy) -> Result<VcpuId, Failure> {
     let events = Xen::new(xen).events();
     let is_missing = |id: &VcpuId| events.bind_vcpu(Port(0), *id) == Err(Errno::ENOENT);
