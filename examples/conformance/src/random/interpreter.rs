@@ -495,6 +495,11 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             self.put(at + offset_of!(XenHvmParam, value), 8, via.encode());
             self.call(HypercallNr::HVM_OP.0, [hvm::SetParam::NUMBER as usize, at, 0, 0]);
         }
+        let block = self.blocks[vcpu as usize % VCPUS];
+        if self.plan.bits == 32 && block != 0 && self.word::<u8>(block) != 0 {
+            // A word has other ports with 64 bits, as on the simulator: the handler looks at all.
+            self.set(block + offset_of!(raw::VcpuInfo, evtchn_pending_sel), usize::MAX);
+        }
         let arrived =
             || core::array::from_fn(|port| world.arrived(xen_hal::event::Port(port as u32)));
         let before: [u32; 128] = arrived();
@@ -519,6 +524,8 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         let head = flags | self.resolve(step.values[2]) << 16;
         let page = self.page(TABLE);
         if self.version == 2 {
+            // A transitive entry names a reference of domain 0 here, and no table is so large.
+            let frame = if flags & 3 == 3 { u64::MAX } else { frame };
             self.put(page + entry * 16 + 8, 8, frame);
             self.put(page + entry * 16, 8, head);
         } else {

@@ -102,6 +102,8 @@ const LEFT_OUT: &[LeftOut] = &[
     ("down", &[(0, Some(1))], "it stops the vCPU that carries out steps"),
     ("down", &[(0, Some(1 << 32))], "it ends the program"),
     ("down", &[(0, Some(1 << 32 | 1))], "it stops the vCPU that carries out steps"),
+    ("get_param", &[(1, Some(1))], "the toolstack chooses the frame"),
+    ("get_param", &[(1, Some(17))], "the toolstack chooses the frame"),
     ("remote_shutdown", &[(0, Some(0))], "it ends the domain"),
     ("set_param", &[(1, Some(0))], "`set_callback` draws its values"),
     ("set_param", &[(1, Some(15)), (2, Some(1 << 32))], "Xen destroys the domain"),

@@ -47,7 +47,7 @@ const PLATFORMS: [Platform; 11] = [
 ];
 
 /// The start of the names of the platforms of 32-bit x86. The simulator runs their scenarios as
-/// 64-bit code, with the profiles of x86_64.
+/// 64-bit code, and answers as Xen's compatibility layer does.
 const X86: &str = "x86-";
 
 /// Lines that the simulator cannot print, by the start of the platform's name, the scenario's name

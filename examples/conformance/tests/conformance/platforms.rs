@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex};
 use conformance::Failure;
 use conformance::random::{self, Plan};
 use xen_hal::event::{Events, Port};
-use xen_hal::hypercall::Errno;
+use xen_hal::hypercall::{Commands as _, Errno};
+use xen_hal::platform::AddressSpace as _;
 use xen_pac::base::Domid;
+use xen_pac::grant_table::command::MapGrantRef;
+use xen_pac::grant_table::{GnttabMapGrantRef, GrantReservedRef, grant_map_flags};
 use xen_pac::release::Release;
 use xen_sim::{Arch, DomainConfig, Guest, Machine, Profile, Role};
 
 use crate::machine::Simulated;
 
-/// The simulator's profile of a platform, by the platform's name: that of the same width, where the
-/// name's is another.
+/// The simulator's profile of a platform, by the platform's name.
 pub(crate) fn of(name: &str) -> Option<Profile> {
     let mut parts = name.split('-');
     let (arch, route, release) = (parts.next()?, parts.next()?, parts.next()?);
@@ -42,6 +44,18 @@ const EARLIER_PORTS: usize = 15;
 /// Under this key domain 0 publishes that it serves.
 const SERVES: &str = "domain 0 serves";
 
+/// Maps the grants of the domain's rings, as the daemons of domain 0 do.
+fn map_rings(guest: &Guest) {
+    for reference in [GrantReservedRef::CONSOLE, GrantReservedRef::XENSTORE] {
+        let page = guest.page(reference.0 as usize);
+        let Some(frame) = guest.space().frame_of(page) else { continue };
+        let flags = grant_map_flags::HOST_MAP.val(1).value;
+        let map = GnttabMapGrantRef::new(frame.0 << 12, flags, reference.0, Domid(1));
+        // SAFETY: nothing else uses the page.
+        let _ = unsafe { guest.xen().call_unchecked(MapGrantRef, &mut [map]) };
+    }
+}
+
 /// Runs a random program, beside a domain 0 where the platform has one.
 pub(crate) fn run_random(on: &Profile, plan: String) -> (Vec<String>, Option<String>) {
     let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
@@ -55,6 +69,7 @@ pub(crate) fn run_random(on: &Profile, plan: String) -> (Vec<String>, Option<Str
             for port in [1, 2] {
                 let _ = events.bind_interdomain(Domid(1), Port(port))?.into_port();
             }
+            map_rings(&guest);
             guest.publish(SERVES, 1);
             guest.wait_until(|| false);
             Ok::<(), Errno>(())

@@ -34,6 +34,7 @@ pub enum Role {
 /// | [`DOM0`](Self::DOM0) | as in the repository's transcripts `x86_64-dom0-4.17` |
 /// | [`DOMU`](Self::DOMU) | as in `x86_64-domu-4.17` |
 /// | both with release 4.20 | as in `x86_64-dom0-4.20` and `x86_64-domu-4.20` |
+/// | each of these with `is_compat` | as in the transcripts `x86-*` of the same name |
 /// | [`DOM0LESS`](Self::DOM0LESS) | as in `aarch64-dom0less-4.17`, except for the FIFO form |
 /// | other releases and roles | as read from Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

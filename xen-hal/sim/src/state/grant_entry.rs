@@ -9,7 +9,9 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{
     GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw,
 };
-use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
+use xen_pac::grant_table_v2::raw::{
+    GrantEntryV2FullPage, GrantEntryV2SubPage, GrantEntryV2Transitive,
+};
 
 use super::grants::{Active, Grants, V2_ENTRY};
 use super::{Entry, State};
@@ -28,6 +30,8 @@ pub(crate) struct GrantedPage {
     pub(crate) gfn: u64,
     /// The offset of the first granted byte, and the number of bytes.
     pub(crate) part: (usize, usize),
+    /// The domain and the reference that a transitive entry names.
+    pub(crate) through: (Domid, u32),
 }
 
 impl GrantedPage {
@@ -80,6 +84,7 @@ pub(crate) fn read_entry(
         to: Domid(entry.domid().get()),
         gfn: entry.frame().get().into(),
         part: (0, PAGE_SIZE),
+        through: (Domid::INVALID, 0),
     })
 }
 
@@ -89,13 +94,15 @@ fn read_v2_entry(grants: &Grants, memory: &MachineMemory, reference: u32) -> Opt
     memory.read(frame, offset, &mut bytes);
     let full: GrantEntryV2FullPage = from_bytes(&bytes);
     let (flags, to) = (full.hdr.flags, Domid(full.hdr.domid));
+    let transitive: GrantEntryV2Transitive = from_bytes(&bytes);
+    let through = (Domid(transitive.trans_domid), transitive.gref);
     if flags::SUB_PAGE.is_set(flags) {
         let part: GrantEntryV2SubPage = from_bytes(&bytes);
         let start = usize::from(part.page_off).min(PAGE_SIZE);
         let length = usize::from(part.length).min(PAGE_SIZE - start);
-        return Some(GrantedPage { flags, to, gfn: part.frame, part: (start, length) });
+        return Some(GrantedPage { flags, to, gfn: part.frame, part: (start, length), through });
     }
-    Some(GrantedPage { flags, to, gfn: full.frame, part: (0, PAGE_SIZE) })
+    Some(GrantedPage { flags, to, gfn: full.frame, part: (0, PAGE_SIZE), through })
 }
 
 /// Sets and clears the flags of an entry that mark its page as read or written by peers.

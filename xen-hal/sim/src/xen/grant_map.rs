@@ -8,7 +8,7 @@ use xen_pac::grant_table::{
 
 use super::Call;
 use crate::raw_memory::MachineFrame;
-use crate::state::{Entry, Map, read_entry};
+use crate::state::{Entry, GrantedPage, Map, read_entry};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = try_map(call, asked).err().unwrap_or(GrantStatus::OKAY);
@@ -95,6 +95,32 @@ pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus
     call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)
 }
 
+/// Returns the status of a copy through a transitive grant. It never succeeds, even if a grant
+/// becomes transitive while it is in use, because the simulator has no grants of a third domain.
+fn through(
+    call: &Call<'_>,
+    owner: usize,
+    entry: &GrantedPage,
+    reference: u32,
+    writable: bool,
+) -> GrantStatus {
+    let me = call.domain().id;
+    let active = call.state.domains[owner].grants.active.get(&reference);
+    let is_refused = match active {
+        Some(active) if active.by != me => true,
+        Some(active) if !writable || active.writers > 0 => false,
+        _ => entry.to != me || writable && entry.is_read_only(),
+    };
+    let (domain, reference) = entry.through;
+    match call.target(domain) {
+        Ok(third) if !is_refused && third != owner && domain != Domid::SELF => {
+            let is_there = reference < call.state.domains[third].grants.entries();
+            if is_there { GrantStatus::GENERAL_ERROR } else { GrantStatus::BAD_GNTREF }
+        }
+        _ => GrantStatus::GENERAL_ERROR,
+    }
+}
+
 /// Returns the frame that is granted to the caller, and the part of it.
 pub(super) fn granted_frame(
     call: &Call<'_>,
@@ -109,10 +135,8 @@ pub(super) fn granted_frame(
     }
     let entry = read_entry(&granter.grants, &call.state.memory, reference)
         .ok_or(GrantStatus::BAD_GNTREF)?;
-    // Copies of transitive grants are refused, even if a grant becomes transitive while it is in
-    // use, because the simulator has no grants of a third domain.
     if !whole && granter.grants.version == 2 && entry.is_transitive() {
-        return Err(GrantStatus::GENERAL_ERROR);
+        return Err(through(call, owner, &entry, reference, writable));
     }
     // While a grant is in use, Xen uses the entry as it was at the first use.
     let active = granter.grants.active.get(&reference);

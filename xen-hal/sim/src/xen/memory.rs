@@ -24,8 +24,9 @@ const COMMAND_BITS: u32 = 6;
 const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
 /// Not a frame.
 const NO_FRAME: XenPfn = XenPfn::MAX;
-/// The number of pages by which a guest may exceed its initial number.
-const SLACK: usize = 16;
+/// The number of pages by which a guest may exceed its initial number: the mebibyte that the
+/// toolstack adds, less what it uses itself.
+const SLACK: usize = 241;
 /// The E820 type of memory.
 const E820_RAM: u32 = 1;
 
@@ -92,8 +93,9 @@ const TOOLSTACK: [ToolstackRow; 13] = {
         (command::MachphysMfnList::NUMBER, 24, Ok(0), Ok(0), NONE),
         (command::Exchange::NUMBER, 72, Ok(0), Ok(0), Ok(0)),
         (command::SetMemoryMap::NUMBER, 24, Ok(0), NOT_PERMITTED, NONE),
-        (command::SetPodTarget::NUMBER, 40, Ok(0), NOT_PERMITTED, NONE),
-        (command::GetPodTarget::NUMBER, 40, Ok(0), NOT_PERMITTED, NONE),
+        // Domain 0, which a guest names with zeros, is a PV guest where guests were recorded.
+        (command::SetPodTarget::NUMBER, 40, Ok(0), INVALID, NONE),
+        (command::GetPodTarget::NUMBER, 40, Ok(0), INVALID, NONE),
         // `get_sharing_freed_pages` and `get_sharing_shared_pages` take no argument.
         (18, 0, Ok(0), Ok(0), Ok(0)),
         (19, 0, Ok(0), Ok(0), Ok(0)),
