@@ -85,9 +85,10 @@ impl<H: Hypercall> Grants<H> {
         into: &mut [u8],
     ) -> Result<(), GrantError> {
         let (address, length) = (into.as_mut_ptr(), into.len());
-        self.transfer(space, address, length, offset, |own, foreign, count| {
-            CopyRequest::new((CopyEnd::Grant(from), foreign), own, count)
-        })
+        let request =
+            |own, foreign, count| CopyRequest::new((CopyEnd::Grant(from), foreign), own, count);
+        // SAFETY: `into` is borrowed exclusively for the call, and Xen writes only its bytes.
+        unsafe { self.transfer(space, address, length, offset, request) }
     }
 
     /// Writes `from` to a foreign grant that permits writing, starting at `offset`, without mapping
@@ -105,14 +106,20 @@ impl<H: Hypercall> Grants<H> {
         offset: u16,
     ) -> Result<(), GrantError> {
         let (address, length) = (from.as_ptr().cast_mut(), from.len());
-        self.transfer(space, address, length, offset, |own, foreign, count| {
-            CopyRequest::new(own, (CopyEnd::Grant(to), foreign), count)
-        })
+        let request =
+            |own, foreign, count| CopyRequest::new(own, (CopyEnd::Grant(to), foreign), count);
+        // SAFETY: `from` is borrowed for the call, and Xen only reads its bytes.
+        unsafe { self.transfer(space, address, length, offset, request) }
     }
 
     /// Copies between a foreign grant and `length` bytes at `address`. `request` decides which of
-    /// the two is the source. The caller must own the bytes for that use.
-    fn transfer(
+    /// the two is the source.
+    ///
+    /// # Safety
+    ///
+    /// The bytes must be valid during the call: for reads if `request` makes them the source;
+    /// otherwise for writes, and then nothing else may use them during the call.
+    unsafe fn transfer(
         &self,
         space: &(impl AddressSpace + ?Sized),
         address: *mut u8,
@@ -143,7 +150,7 @@ impl<H: Hypercall> Grants<H> {
         let first = length.min(PAGE_SIZE - address.addr() % PAGE_SIZE);
         let one = copy(0, first)?;
         if first == length {
-            // SAFETY: the bytes are those of a slice that the caller borrows here, and lie in the
+            // SAFETY: the caller guarantees that the bytes may be used so, and they lie in the
             // frame that the address space names.
             return unsafe { self.copy(&mut [one]) };
         }
