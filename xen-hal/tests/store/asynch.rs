@@ -104,6 +104,7 @@ fn over(
     let store = AsyncStore::new(store, &mut outbox, wakers, &dispatcher, VcpuId(0)).unwrap();
     let mut more = vec![None; more];
     test(&store.with_tasks(&mut more));
+    assert!(more.iter().all(Option::is_none), "the store keeps no task's waker");
 }
 
 impl World<'_> {

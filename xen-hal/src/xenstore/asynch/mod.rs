@@ -86,8 +86,26 @@ const WAKERS: usize = TASKS_MAX + 1;
 pub struct AsyncStore<'a, H: Hypercall + Copy> {
     events: RefCell<PortListener<'a, H>>,
     state: RefCell<State<'a, H>>,
-    waiting: RefCell<[Option<Waker>; WAKERS]>,
-    more_waiting: RefCell<&'a mut [Option<Waker>]>,
+    waiting: RefCell<WaitingTasks<'a>>,
+}
+
+/// The wakers of the tasks that wait.
+struct WaitingTasks<'a> {
+    own: [Option<Waker>; WAKERS],
+    more: &'a mut [Option<Waker>],
+}
+
+impl WaitingTasks<'_> {
+    fn slots(&mut self) -> impl Iterator<Item = &mut Option<Waker>> {
+        self.own.iter_mut().chain(self.more.iter_mut())
+    }
+}
+
+impl Drop for WaitingTasks<'_> {
+    /// Removes the wakers from the caller's slice.
+    fn drop(&mut self) {
+        self.more.fill(None);
+    }
 }
 
 impl AsyncStore<'_, crate::hypercall::Installed> {
@@ -116,24 +134,24 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
         let connection = store.connection;
         let (events, port) = (Events::new(connection.xen), connection.port);
         let events = PortListener::new(events, port, wakers, dispatcher, vcpu)?;
-        let (state, waiting) = (State::new(connection, outbox), [const { None }; WAKERS]);
-        Ok(Self {
-            events: RefCell::new(events),
-            state: RefCell::new(state),
-            waiting: RefCell::new(waiting),
-            more_waiting: RefCell::default(),
-        })
+        let (events, state) = (RefCell::new(events), RefCell::new(State::new(connection, outbox)));
+        let waiting = WaitingTasks { own: [const { None }; WAKERS], more: &mut [] };
+        Ok(Self { events, state, waiting: RefCell::new(waiting) })
     }
 
     /// Lets more than [`TASKS_MAX`] tasks wait at a time: one more for each element of `more`.
     #[must_use]
-    pub fn with_tasks(self, more: &'a mut [Option<Waker>]) -> Self {
-        Self { more_waiting: RefCell::new(more), ..self }
+    pub fn with_tasks(mut self, more: &'a mut [Option<Waker>]) -> Self {
+        let waiting = self.waiting.get_mut();
+        waiting.more.fill(None);
+        waiting.more = more;
+        self
     }
 
     /// Stops listening, and returns the store, for example to reconnect it after a restore. Call
     /// [`Store::reset_watches`] to remove the watches and transactions whose removal was still to
     /// be sent. If part of a request was still to be sent, the connection is broken.
+    #[must_use]
     pub fn into_store(self) -> Store<'a, H> {
         let mut state = self.state.into_inner();
         let _ = state.send_rest();
@@ -306,30 +324,26 @@ impl<'a, H: Hypercall + Copy> AsyncStore<'a, H> {
     }
 
     fn register(&self, waker: Waker) {
-        let (mut waiting, mut more) = (self.waiting.borrow_mut(), self.more_waiting.borrow_mut());
-        let mut known = waiting.iter().chain(more.iter()).flatten();
-        if known.any(|known| known.will_wake(&waker)) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.slots().flatten().any(|known| known.will_wake(&waker)) {
             return;
         }
-        let mut slots = waiting.iter_mut().chain(more.iter_mut());
-        if let Some(free) = slots.find(|slot| slot.is_none()) {
+        if let Some(free) = waiting.slots().find(|slot| slot.is_none()) {
             *free = Some(waker);
             return;
         }
         // More tasks wait than there are slots. Each of the others looks again.
-        drop((waiting, more));
+        drop(waiting);
         self.wake();
-        self.waiting.borrow_mut()[0] = Some(waker);
+        self.waiting.borrow_mut().own[0] = Some(waker);
     }
 
     /// Wakes all tasks that wait.
     fn wake(&self) {
-        // No borrow is held while an executor's code runs.
-        let waiting = mem::replace(&mut *self.waiting.borrow_mut(), [const { None }; WAKERS]);
-        waiting.into_iter().flatten().for_each(Waker::wake);
-        let count = self.more_waiting.borrow().len();
+        let count = self.waiting.borrow_mut().slots().count();
         for index in 0..count {
-            let waker = self.more_waiting.borrow_mut().get_mut(index).and_then(Option::take);
+            // No borrow is held while an executor's code runs.
+            let waker = self.waiting.borrow_mut().slots().nth(index).and_then(Option::take);
             if let Some(waker) = waker {
                 waker.wake();
             }
