@@ -18,7 +18,7 @@ pub(crate) type GuestStore<'s> = Store<'s, Hypervisor, YieldWait<Hypervisor>>;
 pub(crate) const TABLE: usize = 1;
 const PAGES: usize = 2;
 
-/// The means of a guest to use a device.
+/// The xenstore connection, grant table and pages with which a guest uses a device.
 pub(crate) struct World<'s> {
     pub(crate) store: GuestStore<'s>,
     pub(crate) table: Table,
