@@ -23,8 +23,8 @@ static EXECUTORS: [StaticCell<Executor>; VCPUS] = [const { StaticCell::new() }; 
 /// For the second vCPU.
 static CONSUMER: Mutex<RefCell<Option<Consumer>>> = Mutex::new(RefCell::new(None));
 
-/// Runs the demonstration, and further tasks on the first vCPU: once events arrive, `open`
-/// returns what spawns them.
+/// Runs the demonstration, and further tasks on the first vCPU. `open` is called once events
+/// arrive, and returns a function that spawns these tasks.
 pub(crate) fn run<S: FnOnce(Spawner)>(
     boot: Boot,
     open: fn() -> Result<S, Error>,

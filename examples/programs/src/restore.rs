@@ -54,9 +54,9 @@ pub struct DevicePages {
     pub rx: [DevicePage<'static>; 2],
 }
 
-/// Uses everything, is suspended when the toolstack requests it, and uses everything again, until
-/// the request is another. Returns that request. `reopen` opens the rings again after a restore.
-/// `tell` gets lines, which are the same on every machine: what a domain has after a suspend.
+/// Uses everything, suspends the domain when the toolstack requests it, and uses everything again.
+/// Returns the first request that is not a suspend. `reopen` opens the rings again after a restore.
+/// `tell` prints the transcript: what the domain has after each suspend.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub struct DevicePages {
 /// If something was lost or doubled, or came early.
 pub fn restore<H, A, V, W, C>(
     mut domain: Registered<H, A>,
-    mut page: Page,
+    page: Page,
     mut pages: DevicePages,
     services: Services<'_, '_, '_, H, V, W, C>,
     mut reopen: impl FnMut(&mut Console<'_, H, V>, &mut Store<'_, H, W>) -> Result<(), Error>,
@@ -84,23 +84,26 @@ where
     let xen = Xen::new(domain.hypercall());
     let now = |domain: &Registered<H, A>| now(domain, counter);
     let mut control = ShutdownControl::watch(store)?;
-    let (mut last, mut how, mut asleep) = (None, None, None);
+    let (mut last, mut how, mut in_flight) = (None, None, None);
+    let mut page = Some(page);
     loop {
-        let present;
-        (present, page) = use_everything(&domain, page, time_line, now)?;
-        let late = last.replace(present).map(|last| (present - last).as_millis());
         let ready = |store: &mut Store<'_, H, W>, lost: Option<u64>| {
-            let Some(how) = how else { return Ok(writeln!(console, "READY")?) };
+            let (present, back) =
+                use_everything(&domain, page.take().ok_or(MISSING)?, time_line, now)?;
+            page = Some(back);
+            let (Some(how), Some(before)) = (how, last.replace(present)) else {
+                return Ok(writeln!(console, "READY")?);
+            };
             tell(format_args!("  the disk's requests: answered, once each"));
             if how == CANCELLED {
-                tell(format_args!("  lost frames: {}", lost.unwrap_or_default()));
+                tell(format_args!("  lost frames: {}", lost.ok_or(MISSING)?));
             }
-            let late = late.unwrap_or_default();
             store.write(KEY, how)?;
-            Ok(writeln!(console, "{how}: all works, {late} ms later")?)
+            Ok(writeln!(console, "{how}: all works, {} ms later", (present - before).as_millis())?)
         };
         let request;
-        (request, pages, asleep) = use_devices(&domain, store, &control, pages, asleep, ready)?;
+        (request, pages, in_flight) =
+            use_devices(&domain, store, &control, pages, in_flight, ready)?;
         if request != ShutdownRequest::Suspend {
             return Ok(request);
         }
@@ -172,9 +175,9 @@ impl Before {
         let page = if first_word == u64::MAX { "reads as ones" } else { "is mapped" };
         tell(format_args!("  the shared page: {page}"));
         for (name, port) in [("IPI", self.ipi), ("VIRQ", self.virq)] {
-            let binding = match xen.events().status(port)?.binding {
-                Binding::Closed => "closed",
-                Binding::Ipi | Binding::Virq { .. } => "open",
+            let binding = match (xen.events().status(port)?.binding, name) {
+                (Binding::Closed, _) => "closed",
+                (Binding::Ipi, "IPI") | (Binding::Virq { .. }, "VIRQ") => "open",
                 _ => "another channel",
             };
             tell(format_args!("  the {name}'s port: {binding}"));
@@ -197,7 +200,7 @@ impl Before {
         store: &mut Store<'_, H, W>,
         tell: &mut dyn FnMut(Arguments<'_>),
     ) -> Result<(), Error> {
-        let is_same = store.read_number("domid") == Ok(self.domain.0);
+        let is_same = store.read_number::<u16>("domid")? == self.domain.0;
         tell(format_args!(
             "  the domain's number: {}",
             if is_same { "the same" } else { "another" }
@@ -271,7 +274,7 @@ fn use_everything<H: Hypercall + Copy, A: AddressSpace + Copy>(
 }
 
 /// What is in flight while the domain is suspended.
-struct Asleep<H: Hypercall + Copy> {
+struct InFlight<H: Hypercall + Copy> {
     disk: SuspendedBlockDevice<H>,
     net: SuspendedNetDevice<H>,
     write: RequestId,
@@ -291,14 +294,14 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
     store: &mut Store<'_, H, W>,
     control: &ShutdownControl,
     pages: DevicePages,
-    asleep: Option<Asleep<H>>,
+    in_flight: Option<InFlight<H>>,
     ready: impl FnOnce(&mut Store<'_, H, W>, Option<u64>) -> Result<(), Error>,
-) -> Result<(ShutdownRequest, DevicePages, Option<Asleep<H>>), Error> {
+) -> Result<(ShutdownRequest, DevicePages, Option<InFlight<H>>), Error> {
     let (xen, table) = (domain.hypercall(), domain.grant_table().ok_or(MISSING)?);
     let DevicePages { disk: mut disk_pages, mut tx, mut rx } = pages;
     let mut sector = [0; SECTOR_SIZE];
     let (mut disk, mut net, mut lines, mut frames, lost);
-    match asleep {
+    match in_flight {
         None => {
             disk = BlockDevice::connect(xen, store, XVDA, table, &mut disk_pages)?;
             net = NetDevice::connect(xen, store, VIF, table, &mut tx, &mut rx)?;
@@ -315,13 +318,13 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
             disk.flush()?;
             lines += 1;
         }
-        Some(asleep) => {
-            let resumed = asleep.disk.resume(xen, store, XVDA, table, &mut disk_pages);
+        Some(in_flight) => {
+            let resumed = in_flight.disk.resume(xen, store, XVDA, table, &mut disk_pages);
             disk = resumed.map_err(|error| error.error)?;
-            let resumed = asleep.net.resume(xen, store, VIF, table, &mut tx, &mut rx);
+            let resumed = in_flight.net.resume(xen, store, VIF, table, &mut tx, &mut rx);
             net = resumed.map_err(|error| error.error)?;
-            (lines, frames) = (asleep.lines, asleep.frames);
-            for id in [asleep.read, asleep.write] {
+            (lines, frames) = (in_flight.lines, in_flight.frames);
+            for id in [in_flight.read, in_flight.write] {
                 sector = [0; SECTOR_SIZE];
                 for attempt in 0.. {
                     if disk.answer(id, &mut sector)?.is_some() {
@@ -330,7 +333,7 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
                     assert!(attempt < 1 << 20, "the request is answered");
                     Xen::new(xen).sched().yield_now()?;
                 }
-                assert!(id == asleep.write || sector.starts_with(LINE), "the read has the line");
+                assert!(id == in_flight.write || sector.starts_with(LINE), "the read has the line");
             }
             disk.read(lines - 1, &mut sector)?;
             assert!(sector.starts_with(LINE), "the write in flight is on the disk");
@@ -349,7 +352,7 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
             Some(request) => break request,
         }
     };
-    let asleep = if request == ShutdownRequest::Suspend {
+    let in_flight = if request == ShutdownRequest::Suspend {
         if net.can_send()? {
             net.send(&[0xff; 60])?;
             frames += 1;
@@ -358,7 +361,7 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
         sector[..LINE.len()].copy_from_slice(LINE);
         let (write, _) = disk.submit_write(lines, &sector)?;
         lines += 1;
-        Some(Asleep { disk: disk.suspend(), net: net.suspend(), write, read, lines, frames })
+        Some(InFlight { disk: disk.suspend(), net: net.suspend(), write, read, lines, frames })
     } else {
         disk.close(store)?;
         net.close(store)?;
@@ -369,5 +372,5 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
         tx: tx.map(DevicePage::detach),
         rx: rx.map(DevicePage::detach),
     };
-    Ok((request, pages, asleep))
+    Ok((request, pages, in_flight))
 }

@@ -29,6 +29,8 @@ pub struct Program {
     pub expected: Expected,
     /// Where it runs.
     pub place: Place,
+    /// Which of its lines are its transcript, if it has one.
+    pub transcript: Option<Source>,
 }
 
 /// The platforms that a program runs on.
@@ -117,16 +119,6 @@ impl Expected {
 const CONFORMANCE: &str = "conformance";
 
 impl Program {
-    /// Returns which of its lines are a transcript, if any are.
-    #[must_use]
-    pub fn transcript(&self) -> Option<Source> {
-        match self.name {
-            "files" | "tcp" => Some(Source::OwnConsole),
-            EMBASSY_TCP | "peers" | "restore" | "xenstore" => Some(Source::Marked),
-            _ => (self.binary == CONFORMANCE).then_some(Source::Marked),
-        }
-    }
-
     /// The command lines on a platform where the guest's first domain has the number 1, or where
     /// the number is known only when the domain is created.
     #[must_use]
@@ -156,6 +148,7 @@ const fn scenario(scenario: &'static list::Scenario) -> Program {
             list::Platforms::X86 => Place::X86,
             list::Platforms::Arm => Place::Arm,
         },
+        transcript: Some(Source::Marked),
     }
 }
 
@@ -183,7 +176,13 @@ const fn program(name: &'static str, place: Place, about: &'static str) -> Progr
         prints: &[],
         expected: Expected::Success,
         place,
+        transcript: None,
     }
+}
+
+/// Returns a program that a Linux dom0 serves and that has a transcript.
+const fn recorded(name: &'static str, transcript: Source, about: &'static str) -> Program {
+    Program { transcript: Some(transcript), ..program(name, Place::Served, about) }
 }
 
 /// The smallest guest.
@@ -262,6 +261,7 @@ pub const PROGRAMS: &[Program] = &[
     ),
     Program {
         command_lines: &["offer DOMAIN+1", "accept DOMAIN+0"],
+        transcript: Some(Source::Marked),
         ..program(
             "peers",
             Place::Unprivileged,
@@ -273,14 +273,21 @@ pub const PROGRAMS: &[Program] = &[
         command_lines: &["ls .; cat name TYPED+set data/x 1;cat data/x;perms data;quit"],
         ..program("store", Place::Served, "Browses xenstore on its console")
     },
-    program("files", Place::Served, "Keeps a file on a disk that dom0 provides, in two runs"),
-    restored("restore", &["1"], "Is saved, restored, migrated and rebooted by xl"),
+    recorded("files", Source::OwnConsole, "Keeps a file on a disk that dom0 provides, in two runs"),
+    Program {
+        transcript: Some(Source::Marked),
+        ..restored("restore", &["1"], "Is saved, restored, migrated and rebooted by xl")
+    },
     restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
-    program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection each way"),
-    program(EMBASSY_TCP, Place::Served, "The same as tcp over embassy-net"),
+    recorded(
+        "tcp",
+        Source::OwnConsole,
+        "Answers dom0's pings, and echoes a TCP connection each way",
+    ),
+    recorded(EMBASSY_TCP, Source::Marked, "The same as tcp over embassy-net"),
     program(RATES, Place::Served, "Measures requests a second of devices, beside C; takes gcc"),
     program(SHUTDOWN, Place::Served, "Prints its name from xenstore, and shuts down on request"),
-    program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
+    recorded("xenstore", Source::Marked, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),
     misbehaviour(&"fails", "Ends with an error", Expected::Failure),
@@ -297,7 +304,22 @@ pub fn all() -> impl Iterator<Item = Program> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{Program, all};
+    use crate::guest::platform::PLATFORMS;
+    use crate::guest::transcript;
+
+    #[test]
+    fn each_program_with_a_transcript_is_recorded_on_each_of_its_platforms() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for program in all().filter(|program| program.transcript.is_some()) {
+            for platform in PLATFORMS.iter().filter(|on| program.place.includes(**on)) {
+                let path = transcript::path(&workspace, *platform, program.name);
+                assert!(path.exists(), "expected the file {}", path.display());
+            }
+        }
+    }
 
     #[test]
     fn names_are_unique_and_command_lines_survive_the_emulator() {

@@ -296,7 +296,7 @@ impl Session {
             verdict = verdict::judge_lines(&run.lines(), program.prints);
         }
         if verdict == Verdict::Success
-            && let Some(source) = program.transcript()
+            && let Some(source) = program.transcript
         {
             verdict = self.compare(platform, program, (run, source), out)?;
         }

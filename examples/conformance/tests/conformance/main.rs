@@ -15,7 +15,7 @@ use conformance::list::SCENARIOS;
 use xen_sim::{FaultRates, Machine, Profile};
 
 /// A platform whose transcripts were recorded, and the simulator's profile of it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Platform {
     /// The folder of its transcripts.
     name: &'static str,
