@@ -107,8 +107,8 @@ impl<H: Hypercall> Memory<H> {
     ///   for a Xen page that is already mapped;
     /// - `EINVAL` for a page that does not exist: an index beyond the grant table's maximum, or a
     ///   frame of the domain that is not RAM; on x86 also for a space that Xen does not have;
-    /// - `EXDEV` on x86, or `EACCES` since 4.19, for a page at a frame where it is mapped as a
-    ///   grant;
+    /// - `EXDEV` on x86 for a page at a frame where it is mapped as a grant, or `EACCES` from
+    ///   4.19.5, 4.20.3 and 4.21.1 on;
     /// - `ENOENT` or `EINVAL` on x86 for a frame beyond the guest's limit;
     /// - `EPERM` for a frame that holds device registers;
     /// - `ENOSYS` on Arm for a space that it does not have, and `EACCES` for device registers

@@ -127,8 +127,7 @@ impl<H: Hypercall> Memory<H> {
         count: usize,
         extent: Extent,
     ) -> Result<(), PartialReservation> {
-        // Not even a list that Xen ignores: on 32-bit x86, Xen copies uninitialised numbers into it
-        // and can panic (`compat_memory_op`).
+        // Pass no list: Xen needs none.
         let mut argument = reservation(Handle::NULL, count, extent);
         // SAFETY: without a list, Xen neither writes to the domain's memory nor removes any.
         let answer =

@@ -114,13 +114,9 @@ const LEFT_OUT: &[LeftOut] = &[
 
 /// What no program of a 32-bit guest does besides.
 const LEFT_OUT_OF_32_BITS: &[LeftOut] = &[
-    (
-        "increase_reservation",
-        &[(3, None)],
-        "Xen panics: its compatibility layer copies a list back that it did not fill",
-    ),
-    ("memory_op_start", &[(0, Some(64))], "the same"),
-    ("memory_op_start", &[(0, Some(128))], "the same"),
+    ("increase_reservation", &[(3, None)], "not drawn for 32-bit guests"),
+    ("memory_op_start", &[(0, Some(64))], "not drawn for 32-bit guests"),
+    ("memory_op_start", &[(0, Some(128))], "not drawn for 32-bit guests"),
     (
         "register_vcpu_info",
         &[(1, Some(4))],

@@ -41,7 +41,8 @@ pub enum Role {
 pub struct Profile {
     /// The architecture.
     pub arch: Arch,
-    /// The release.
+    /// The release. Where its point releases differ, the answers are those of the last: 4.17.7,
+    /// 4.18.5, 4.19.5, 4.20.4, 4.21.1.
     pub release: Release,
     /// The role of domains whose [`DomainConfig`](crate::DomainConfig) sets none.
     pub role: Role,
@@ -87,6 +88,18 @@ impl Profile {
     /// Returns whether this release is at least `major.minor`.
     pub(crate) fn since(self, major: u16, minor: u16) -> bool {
         self.release >= Release::new(major, minor)
+    }
+
+    /// Returns whether Xen takes a reference of a page through a frame where it is a grant
+    /// (`get_page_from_gfn`). x86 does not since 4.18.5, 4.19.3 and 4.20.1.
+    pub(crate) fn finds_grants(self) -> bool {
+        self.is_arm() || !self.since(4, 18)
+    }
+
+    /// Returns whether x86 moves nothing but memory and Xen's pages (`XENMAPSPACE_gmfn`), and fails
+    /// with `EACCES` otherwise: since 4.19.5, 4.20.3 and 4.21.1.
+    pub(crate) fn moves_only_memory(self) -> bool {
+        self.since(4, 19)
     }
 
     /// Returns the counter's frequency in Hz: that of QEMU's processors, so that no result is a

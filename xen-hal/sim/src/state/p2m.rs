@@ -16,11 +16,10 @@ impl State {
     }
 
     /// Returns the page at a frame of a domain for copies, grants and unmapping: its own memory and
-    /// Xen's pages for it (`get_page_from_gfn`). On x86, 4.20 does not find it where it is a grant.
+    /// Xen's pages for it (`get_page_from_gfn`).
     pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
         let is_grant = matches!(self.domains[domain].physmap.get(gfn), Entry::Grant { .. });
-        let finds_grants = self.profile.is_arm() || !self.profile.since(4, 20);
-        self.own_page_at(domain, gfn).filter(|_| finds_grants || !is_grant)
+        self.own_page_at(domain, gfn).filter(|_| self.profile.finds_grants() || !is_grant)
     }
 
     /// Returns the page at a frame of a domain if Xen can take a reference of it for the domain
@@ -65,7 +64,7 @@ impl State {
         physmap.put(at, entry, &self.memory).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Empties a frame at which nothing but that page can be (`p2m_remove_entry` on x86,
+    /// Empties a frame, and fails if it holds another page (`p2m_remove_entry` on x86,
     /// `p2m_remove_mapping` on Arm).
     pub(crate) fn remove_page(
         &mut self,

@@ -153,13 +153,10 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
         .collect();
     asked.status = GrantStatus::OKAY;
     for (index, frame) in frames.iter().enumerate() {
-        let compat = call.state.profile.is_compat;
+        let at = asked.frame_list.as_ptr().wrapping_add(index).addr();
+        let written = call.write(at, frame.0 as XenPfn);
         // The compatibility layer has copied the status before it copies the list.
-        if !compat
-            && call
-                .write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)
-                .is_err()
-        {
+        if written.is_err() && !call.state.profile.is_compat {
             asked.status = GrantStatus::BAD_VIRT_ADDR;
         }
     }
@@ -209,13 +206,13 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
 /// Removes the status pages (`gnttab_unpopulate_status_frames`).
 fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
     let domain = call.me.domain;
-    for frame in call.domain().grants.status_frames.clone() {
+    while let Some(frame) = call.domain().grants.status_frames.last().copied() {
         if let Some(at) = call.domain().physmap.recorded(frame) {
             call.state.remove_page(domain, at, frame)?;
         }
+        call.domain_mut().grants.status_frames.pop();
         call.state.frames.free(frame);
     }
-    call.domain_mut().grants.status_frames.clear();
     Ok(())
 }
 

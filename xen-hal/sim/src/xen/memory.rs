@@ -271,7 +271,8 @@ fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answe
         Ok::<_, Errno>((index, call.read(asked.gpfns.as_ptr().wrapping_add(page).addr())?))
     };
     if call.state.profile.is_compat {
-        // `compat_memory_op` translates the lists before anything else.
+        // `compat_memory_op` translates the lists before anything else: here all of them, there as
+        // much as fits into its buffer.
         extents.clone().try_for_each(|page| extent(call, page).map(|_| ()))?;
     }
     let space = MapSpace(asked.space.into());
@@ -332,10 +333,9 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
             page if call.state.frames.is_released(page) => return Err(Errno::EBUSY),
             page => Entry::Xen(page),
         },
-        // Since then, only memory and Xen's pages are moved.
         MapSpace::GMFN
             if !arm
-                && call.state.profile.since(4, 19)
+                && call.state.profile.moves_only_memory()
                 && !matches!(own.get(index), Entry::Ram(_) | Entry::Xen(_)) =>
         {
             return Err(Errno::EACCES);

@@ -129,6 +129,23 @@ fn sizes() {
 }
 
 #[test]
+fn a_32_bit_guest_gets_the_list_and_not_the_failure_to_write_it() {
+    one(Profile { is_compat: true, ..Profile::DOM0 }, DomainConfig::new(), |t| {
+        let mut list = [u64::MAX; 2];
+        let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+        let mut none = GnttabSetupTable::new(Domid::SELF, 1, Handle::from_ptr(nowhere));
+        let at = std::ptr::from_mut(&mut none).addr();
+        let of_none = t.raw(HypercallNr::GRANT_TABLE_OP, [2, at, 0]);
+        rows! { t;
+            "two", setup_table(t, Domid::SELF, 2, list.as_mut_ptr()) => Ok(GrantStatus::OKAY);
+            "written", list.map(|frame| frame == u64::MAX) => [false; 2];
+            "told nowhere", setup_table(t, Domid::SELF, 1, nowhere) => Ok(GrantStatus::OKAY);
+            "an empty list of commands", of_none => OK;
+        }
+    });
+}
+
+#[test]
 fn sizes_and_versions_of_others() {
     let control = domain(DomainConfig::new(), |t| {
         rows! { t;
