@@ -337,7 +337,7 @@ fn every_kind_of_change_has_its_consequence() {
     let old = state("old", |_| {});
     assert_eq!(show::text(&old, &old, &[]).lines().next(), Some("from old to old on x86, x86_64"));
     type Case = (&'static str, fn(&mut Table), &'static str);
-    let cases: [Case; 14] = [
+    let cases: [Case; 17] = [
         (
             "added",
             |table| {
@@ -393,6 +393,30 @@ fn every_kind_of_change_has_its_consequence() {
             },
             "removed KEY was \"key\" [breaking, major]\nadded   SWAP (a) #0000000000000001 \
              [compatible, patch]\n",
+        ),
+        (
+            "a text that becomes code",
+            |table| {
+                let text = Text::Macro { parameters: None, sum: 1 };
+                table.texts.insert("KEY".to_owned(), text);
+            },
+            "macro   KEY \"key\" becomes #0000000000000001 [breaking, major]\n",
+        ),
+        (
+            "a text that becomes a number",
+            |table| {
+                table.texts.remove("KEY");
+                table.constants.insert("KEY".to_owned(), 1);
+            },
+            "added   KEY = 1 [compatible, minor]\nremoved KEY was \"key\" [breaking, major]\n",
+        ),
+        (
+            "a number that becomes a text",
+            |table| {
+                table.constants.remove("LATE");
+                table.texts.insert("LATE".to_owned(), Text::String("late".into()));
+            },
+            "added   LATE \"late\" [compatible, minor]\nremoved LATE was 1 [breaking, major]\n",
         ),
         (
             "negative in C",

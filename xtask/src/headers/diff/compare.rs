@@ -102,18 +102,23 @@ impl Pair<'_> {
         let header = |name: &str| after.places.get(name).or_else(|| before.places.get(name));
         let renamed = renamed(old, new, |name| header(name).map(|header| &**header));
         // xen-pac has the strings, and no function macros.
-        let meaning = |text: &Text, of_string, of_macro| match text {
-            Text::String(_) => of_string,
-            Text::Macro { .. } => of_macro,
+        let is_string = |text: &Text| matches!(text, Text::String(_));
+        let meaning = |text: &Text, of_string, of_macro| {
+            if is_string(text) { of_string } else { of_macro }
         };
         for (name, text) in new {
             match old.get(name) {
                 Some(was) if was == text => {}
                 Some(was) => {
-                    let meaning = meaning(text, BREAKING, (Consequence::RuntimeCheck, Step::Patch));
+                    let meaning = match (was, text) {
+                        (Text::String(_), Text::String(_)) => BREAKING,
+                        (Text::String(_), Text::Macro { .. }) => self.lost(),
+                        (Text::Macro { .. }, Text::String(_)) => self.gained(),
+                        _ => (Consequence::RuntimeCheck, Step::Patch),
+                    };
                     self.add(name, name, Kind::Macro, format!("{was} becomes {text}"), meaning);
                 }
-                None if before.constants.contains_key(name) => {}
+                None if before.constants.contains_key(name) && !is_string(text) => {}
                 None => match renamed.iter().find(|(_, to)| *to == name) {
                     Some((from, _)) => {
                         let detail = format!("was `{from}`, with the same text {text}");
@@ -128,7 +133,8 @@ impl Pair<'_> {
             }
         }
         for (name, was) in old {
-            let stays = new.contains_key(name) || after.constants.contains_key(name);
+            let is_constant = after.constants.contains_key(name) && !is_string(was);
+            let stays = new.contains_key(name) || is_constant;
             if !stays && !renamed.iter().any(|(from, _)| *from == name) {
                 let meaning = meaning(was, self.lost(), COMPATIBLE);
                 self.add(name, name, Kind::Removed, format!("was {was}"), meaning);
