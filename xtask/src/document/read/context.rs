@@ -141,8 +141,9 @@ impl<'t> Keys<'t> {
     /// left to a person.
     pub(super) fn missing(&self, errors: &Errors, key: &str, help: &str) {
         let known = self.known();
-        let is_cause = |entry: &Entry<'_>| {
-            entry.key == JUDGE || nearest(&entry.key, known.clone()) == Some(key)
+        let is_cause = |entry: &Entry<'_>| match &*entry.key {
+            JUDGE => entry.value.text().is_some_and(|left| left.split(", ").any(|of| of == key)),
+            other => nearest(other, known.clone()) == Some(key),
         };
         if self.unknown().any(is_cause) {
             return;
@@ -163,8 +164,8 @@ impl<'t> Keys<'t> {
         self.mapping.entries.iter().filter(move |entry| !is_known(&entry.key))
     }
 
-    /// Reports the keys that are not in the table. What holds items is left out of the document, so
-    /// that no later step misses them.
+    /// Reports the keys that are not in the table. If a key holds items or is misspelt, a part of
+    /// the document is left out, so that no later step misses it.
     fn check(&self, errors: &Errors) {
         let known = self.known();
         for entry in self.unknown() {
@@ -175,7 +176,8 @@ impl<'t> Keys<'t> {
                 errors.add(wrong.help("decide what the bump could not, and remove the key"));
                 continue;
             }
-            if entry.value.text().is_none() {
+            let is_misspelt = nearest(&entry.key, known.clone()).is_some();
+            if is_misspelt || entry.value.text().is_none() {
                 errors.leave_out();
             }
             let wrong = Diagnostic::new(place, format!("unknown key `{}`", clipped(&entry.key)));

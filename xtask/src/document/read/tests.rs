@@ -267,13 +267,28 @@ fn a_misspelt_key_is_the_only_error() {
             "unknown key `valus`",
         ),
         (
-            "arguments: { a: { doc: One., fields: [{ name: b, type: u8, judge: doc }] } }",
-            "left to judge: doc",
+            "enumerations: { a: { is: u8, doc: Some., prefx: A_, values: [] } }",
+            "unknown key `prefx`",
+        ),
+        ("types: { a: { is: u8, cout: 4, doc: Some. } }", "unknown key `cout`"),
+        (
+            "blocks: { a: { doc: One., fields: [{ name: b, type: u8, acess: index, doc: B. }] } }",
+            "unknown key `acess`",
+        ),
+        (
+            "arguments: { a: { doc: One., fields: [{ name: b, type: u8,
+                                                     judge: \"doc, direction\" }] } }",
+            "left to judge: doc, direction",
         ),
     ];
     for (text, expected) in rows {
-        assert_eq!(messages(text).0, [expected], "{text}");
+        let (wrong, whole) = messages(text);
+        assert_eq!(wrong, [expected], "{text}");
+        // What is left to a person has a type and a value all the same.
+        assert_eq!(whole, text.contains("judge"), "{text}");
     }
+    let (wrong, _) = messages("constants: [{ name: A, value: 1, doc: One., judge: doc }]");
+    assert_eq!(wrong, ["left to judge: doc", "the key `type` is missing"]);
     // What the section holds would be missed elsewhere.
     let (wrong, whole) = messages(
         "argumens: { a: { doc: One., fields: [] } }
