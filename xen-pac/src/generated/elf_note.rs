@@ -148,8 +148,8 @@ impl ElfNote {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {

@@ -321,8 +321,8 @@ impl HvmParam {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {
@@ -468,8 +468,8 @@ impl Altp2mMode {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {
@@ -539,8 +539,8 @@ impl HvmMemType {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {

@@ -74,8 +74,8 @@ impl MapSpace {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {
@@ -129,13 +129,12 @@ impl MemoryResource {
         }
     }
 
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
+    /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+    /// value since it supports the type, or if no constant has the value.
     #[inline]
     #[must_use]
     pub const fn since(self) -> Option<crate::release::Release> {
         match self.0 {
-            0 => Some(crate::release::Release::new(4, 14)),
             1 => Some(crate::release::Release::new(4, 12)),
             2 => Some(crate::release::Release::new(4, 15)),
             _ => None,
@@ -171,18 +170,6 @@ impl GrantTableResource {
         match self.0 {
             0 => Some("shared"),
             1 => Some("status"),
-            _ => None,
-        }
-    }
-
-    /// Returns the first release that honours the value; `None` for a value that is as old as
-    /// its type, or that is not one of the constants.
-    #[inline]
-    #[must_use]
-    pub const fn since(self) -> Option<crate::release::Release> {
-        match self.0 {
-            0 => Some(crate::release::Release::new(4, 14)),
-            1 => Some(crate::release::Release::new(4, 14)),
             _ => None,
         }
     }

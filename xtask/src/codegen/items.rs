@@ -5,7 +5,7 @@ use super::context::{CodegenError, Context, Scope, by_arch, hex, number};
 use super::docs::Docs;
 use super::types::{Cell, Type, View, integer};
 use crate::document::{
-    ArchSet, Availability, BitField, Bits, Constant, Convention, Enumeration, Head, Radix,
+    ArchId, ArchSet, Availability, BitField, Bits, Constant, Convention, Enumeration, Head, Radix,
     ReleaseId, StringConstant, TypeAlias, Word,
 };
 use crate::naming;
@@ -151,27 +151,38 @@ fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     quote!(match self.0 { #(#arms)* _ => None })
 }
 
-/// Returns the method `since`, if a value is later than its type.
+/// Returns the method `since`, if Xen honours a value later than the type.
 fn since(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
-    let honoured = |of: Availability| of.honoured_since.unwrap_or(of.releases.since);
-    // A value that got another name is as old as its first name.
-    let mut first: BTreeMap<i128, (ReleaseId, Radix)> = BTreeMap::new();
+    let own = item.head.availability;
+    let own_since = own.honoured_since.unwrap_or(own.releases.since);
+    // A renamed value is as old as its first name.
+    let mut first: BTreeMap<(i128, ArchId), (ReleaseId, Radix)> = BTreeMap::new();
     for value in &item.values {
-        let since = honoured(value.head.availability);
-        let first = first.entry(value.value).or_insert((since, value.radix));
-        first.0 = first.0.min(since);
+        let Availability { releases, honoured_since, archs } = value.head.availability;
+        let later = (releases.since > own.releases.since).then_some(releases.since);
+        let since = honoured_since.or(later).unwrap_or(own_since);
+        for arch in archs.iter() {
+            let first = first.entry((value.value, arch)).or_insert((since, value.radix));
+            first.0 = first.0.min(since);
+        }
     }
-    first.retain(|_, (since, _)| *since > honoured(item.head.availability));
-    if first.is_empty() {
+    let mut late: BTreeMap<(i128, ReleaseId), (Radix, Vec<ArchId>)> = BTreeMap::new();
+    for ((value, arch), (since, radix)) in first {
+        if since > own_since {
+            late.entry((value, since)).or_insert((radix, Vec::new())).1.push(arch);
+        }
+    }
+    if late.is_empty() {
         return TokenStream::new();
     }
-    let arms = first.into_iter().map(|(value, (since, radix))| {
+    let arms = late.into_iter().map(|((value, since), (radix, archs))| {
+        let cfg = context.cfg(archs.into_iter().collect(), own.archs);
         let (value, since) = (number(value, radix), context.release(since));
-        quote!(#value => Some(crate::release::Release::new #since),)
+        quote!(#cfg #value => Some(crate::release::Release::new #since),)
     });
     quote! {
-        /// Returns the first release that honours the value; `None` for a value that is as old as
-        /// its type, or that is not one of the constants.
+        /// Returns the first release whose hypervisor supports the value. `None` if it supports the
+        /// value since it supports the type, or if no constant has the value.
         #[inline]
         #[must_use]
         pub const fn since(self) -> Option<crate::release::Release> {

@@ -48,6 +48,15 @@ enumerations:
       - { name: new, value: 1, since: "4.6", doc: "Used [since] then." }
       - { name: narrow, value: 2, arch: [x86], doc: Found on the smaller processor. }
       - { name: late, value: 0x3, since: "4.5", honoured_since: "4.6", doc: What came later. }
+      - { name: wide, value: 4, since: "4.5", arch: [x86_64], doc: Found on the wide processor. }
+  early:
+    is: u32
+    prefix: EARLY_
+    since: "4.6"
+    honoured_since: "4.4"
+    doc: What the hypervisor had before its headers named it.
+    values:
+      - { name: first, value: 0, doc: As old as its type. }
 "#,
     );
     holds(
@@ -60,11 +69,15 @@ enumerations:
             "`SORT_new`. Since Xen 4.6.",
             "#[cfg(target_arch = \"x86\")] pub const NARROW: Self = Self(2);",
             // Its second name is not later than the value.
-            "match self.0 { 0x3 => Some(crate::release::Release::new(4, 6)), _ => None, }",
+            "match self.0 { 0x3 => Some(crate::release::Release::new(4, 6)), #[cfg(target_arch = \
+             \"x86_64\")] 4 => Some(crate::release::Release::new(4, 5)), _ => None, }",
             "match self.0 { 1 => Some(\"new\"), #[cfg(target_arch = \"x86\")] \
-             2 => Some(\"narrow\"), _ => None, }",
+             2 => Some(\"narrow\"), 0x3 => Some(\"late\"), #[cfg(target_arch = \"x86_64\")] \
+             4 => Some(\"wide\"), _ => None, }",
         ],
     );
+    // A value of `early` is as old as its type.
+    assert_eq!(text.matches("fn since").count(), 1, "{text}");
 }
 
 #[test]
