@@ -170,15 +170,16 @@ impl RingIndex {
 /// A ring of events at an offset in a page: those of keyboards, framebuffers, displays, sound
 /// devices and cameras. C has a macro for each, such as `XENKBD_IN_RING_REF`.
 ///
-/// Its indices count all events so far, modulo 2^32. Its length is usually no power of two, so that
-/// one entry follows another out of turn once, when an index wraps; both sides do the same.
+/// Its indices count all events so far, modulo 2^32. The length of some rings is no power of two:
+/// when an index of these wraps, two events that are not consumed can have one place, and the
+/// earlier is lost. The protocol has this flaw on both sides.
 ///
 /// ```
 /// # #[cfg(feature = "io")] {
 /// use xen_pac::access::EventRing;
-/// use xen_pac::kbdif::{XENKBD_IN_EVENT_SIZE, XENKBD_IN_RING_LEN, XENKBD_IN_RING_OFFS};
+/// use xen_pac::kbdif::{XENKBD_IN_RING_LEN, XENKBD_IN_RING_OFFS, XenkbdInEvent};
 ///
-/// let ring = EventRing::new(XENKBD_IN_RING_OFFS, XENKBD_IN_EVENT_SIZE, XENKBD_IN_RING_LEN);
+/// let ring = EventRing::new::<XenkbdInEvent>(XENKBD_IN_RING_OFFS, XENKBD_IN_RING_LEN);
 /// let ring = ring.ok_or("not in a page")?;
 /// assert_eq!(ring.used(7, 5), Some(2)); // the backend's `in_prod`, and `in_cons`
 /// assert_eq!(ring.offset(51 + 5), 1024 + 5 * 40); // of the event with index 56, in the page
@@ -194,14 +195,16 @@ pub struct EventRing {
 }
 
 impl EventRing {
-    /// Creates the ring of `len` events of `event` bytes, which begins at `start` in its page.
-    /// Returns `None` if it does not lie within 4096 bytes, or has no event.
+    /// Creates the ring of `len` events of type `E`, which begins at `start` in its page. Returns
+    /// `None` if it does not lie within 4096 bytes, or has no event.
     #[inline]
     #[must_use]
-    pub const fn new(start: u32, event: u32, len: u32) -> Option<Self> {
+    pub const fn new<E>(start: u32, len: u32) -> Option<Self> {
+        let event = size_of::<E>();
         if event == 0 || len == 0 || event > 4096 || len > 4096 || start > 4096 {
             return None;
         }
+        let event = event as u32;
         if start + event * len <= 4096 { Some(Self { start, event, len }) } else { None }
     }
 

@@ -152,63 +152,44 @@ fn the_console_takes_a_message_at_its_end_and_none_from_a_bad_peer() {
     );
 }
 
-/// Each ring of events as its header has it: start, bytes of an event, length, end.
+/// Checks the ring of events whose start, length and bytes are those of a header.
+fn lies_in_its_page<E>([start, len, bytes]: [u32; 3]) {
+    let (ring, event) = (EventRing::new::<E>(start, len).unwrap(), size_of::<E>());
+    assert_eq!(ring.len(), len as usize);
+    assert_eq!(ring.offset(0), start as usize);
+    // The rest is too small for another event.
+    let end = ring.offset(len - 1) + event;
+    assert!(end <= (start + bytes) as usize && end + event > (start + bytes) as usize);
+    assert_eq!(ring.offset(len), start as usize);
+    assert_eq!(ring.offset(u32::MAX), start as usize + (u32::MAX % len) as usize * event);
+    assert_eq!(ring.used(3, u32::MAX), Some(4));
+    assert_eq!([ring.used(len, 0), ring.used(len + 1, 0)], [Some(len as usize), None]);
+    assert_eq!(ring.used(0, 1), None);
+}
+
 #[test]
 fn the_rings_of_events_lie_in_their_pages() {
-    let rows = [
-        (
-            (kbdif::XENKBD_IN_RING_OFFS, kbdif::XENKBD_IN_RING_LEN, kbdif::XENKBD_IN_RING_SIZE),
-            size_of::<kbdif::XenkbdInEvent>(),
-        ),
-        (
-            (kbdif::XENKBD_OUT_RING_OFFS, kbdif::XENKBD_OUT_RING_LEN, kbdif::XENKBD_OUT_RING_SIZE),
-            size_of::<kbdif::XenkbdOutEvent>(),
-        ),
-        (
-            (fbif::XENFB_IN_RING_OFFS, fbif::XENFB_IN_RING_LEN, fbif::XENFB_IN_RING_SIZE),
-            size_of::<fbif::XenfbInEvent>(),
-        ),
-        (
-            (fbif::XENFB_OUT_RING_OFFS, fbif::XENFB_OUT_RING_LEN, fbif::XENFB_OUT_RING_SIZE),
-            size_of::<fbif::XenfbOutEvent>(),
-        ),
-        (
-            (
-                displif::XENDISPL_IN_RING_OFFS,
-                displif::XENDISPL_IN_RING_LEN,
-                displif::XENDISPL_IN_RING_SIZE,
-            ),
-            size_of::<displif::XendisplEvt>(),
-        ),
-        (
-            (sndif::XENSND_IN_RING_OFFS, sndif::XENSND_IN_RING_LEN, sndif::XENSND_IN_RING_SIZE),
-            size_of::<sndif::XensndEvt>(),
-        ),
-        (
-            (
-                cameraif::XENCAMERA_IN_RING_OFFS,
-                cameraif::XENCAMERA_IN_RING_LEN,
-                cameraif::XENCAMERA_IN_RING_SIZE,
-            ),
-            size_of::<cameraif::XencameraEvt>(),
-        ),
-    ];
-    for ((start, len, bytes), event) in rows {
-        let ring = EventRing::new(start, event as u32, len).unwrap();
-        assert_eq!(ring.len(), len as usize);
-        assert_eq!(ring.offset(0), start as usize);
-        // The rest is too small for another event.
-        let end = ring.offset(len - 1) + event;
-        assert!(end <= (start + bytes) as usize && end + event > (start + bytes) as usize);
-        assert_eq!(ring.offset(len), start as usize);
-        assert_eq!(ring.offset(u32::MAX), start as usize + (u32::MAX % len) as usize * event);
-        assert_eq!(ring.used(3, u32::MAX), Some(4));
-        assert_eq!([ring.used(len, 0), ring.used(len + 1, 0)], [Some(len as usize), None]);
-        assert_eq!(ring.used(0, 1), None);
+    macro_rules! ring {
+        ($file:ident::$event:ident, $start:ident, $len:ident, $bytes:ident) => {
+            lies_in_its_page::<$file::$event>([$file::$start, $file::$len, $file::$bytes]);
+        };
     }
-    for (start, event, len) in
-        [(0, 0, 1), (0, 1, 0), (0, 1, 4097), (4097, 1, 1), (1, 64, 64), (u32::MAX, u32::MAX, 2)]
-    {
-        assert_eq!(EventRing::new(start, event, len), None);
+    ring!(kbdif::XenkbdInEvent, XENKBD_IN_RING_OFFS, XENKBD_IN_RING_LEN, XENKBD_IN_RING_SIZE);
+    ring!(kbdif::XenkbdOutEvent, XENKBD_OUT_RING_OFFS, XENKBD_OUT_RING_LEN, XENKBD_OUT_RING_SIZE);
+    ring!(fbif::XenfbInEvent, XENFB_IN_RING_OFFS, XENFB_IN_RING_LEN, XENFB_IN_RING_SIZE);
+    ring!(fbif::XenfbOutEvent, XENFB_OUT_RING_OFFS, XENFB_OUT_RING_LEN, XENFB_OUT_RING_SIZE);
+    ring!(displif::XendisplEvt, XENDISPL_IN_RING_OFFS, XENDISPL_IN_RING_LEN, XENDISPL_IN_RING_SIZE);
+    ring!(sndif::XensndEvt, XENSND_IN_RING_OFFS, XENSND_IN_RING_LEN, XENSND_IN_RING_SIZE);
+    ring!(
+        cameraif::XencameraEvt,
+        XENCAMERA_IN_RING_OFFS,
+        XENCAMERA_IN_RING_LEN,
+        XENCAMERA_IN_RING_SIZE
+    );
+    assert_eq!(EventRing::new::<()>(0, 1), None);
+    assert_eq!(EventRing::new::<[u8; 4097]>(0, 1), None);
+    for (start, len) in [(0, 0), (0, 65), (1, 64), (4097, 1), (u32::MAX, 2), (0, u32::MAX)] {
+        assert_eq!(EventRing::new::<[u8; 64]>(start, len), None);
     }
+    assert_eq!(EventRing::new::<[u8; 64]>(0, 64).map(EventRing::len), Some(64));
 }
