@@ -453,7 +453,10 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
         // Before the areas, so that Xen marks every update of the run times that the guest reads.
         if !setup.runstates.is_empty() {
             steps.once(|| match UpdateFlag::request(xen) {
-                Err(VcpuError::Unsupported(_) | VcpuError::Errno(Errno::ENOSYS)) => Ok(()),
+                // Without the flag, the vCPU's own times can be read all the same.
+                Err(error) if matches!(error.errno(), Some(Errno::EINVAL | Errno::ENOSYS)) => {
+                    Ok(())
+                }
                 flag => {
                     self.flag = Some(flag?);
                     Ok(())

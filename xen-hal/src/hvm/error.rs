@@ -21,6 +21,8 @@ pub enum ParameterError {
         since: Release,
         /// The running release.
         running: Release,
+        /// Xen's error.
+        errno: Errno,
     },
     /// Xen refused.
     #[error("Xen refused access to HVM parameter {parameter}: {errno}")]
@@ -52,13 +54,13 @@ impl ParameterError {
         }
     }
 
-    /// Returns Xen's error, if Xen refused. For a removed parameter, and one that only later
-    /// releases have, returns the error of a parameter that does not exist.
+    /// Returns Xen's error, if Xen refused. For a removed parameter, returns the error that Xen
+    /// would have returned.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
-            Self::Removed(_) | Self::Release { .. } => Some(Errno::EINVAL),
-            Self::Refused { errno, .. } => Some(errno),
+            Self::Removed(_) => Some(Errno::EINVAL),
+            Self::Release { errno, .. } | Self::Refused { errno, .. } => Some(errno),
             Self::Unknown { .. } => None,
         }
     }

@@ -49,7 +49,7 @@ use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmParam, command};
 
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
-use crate::version::{CommandError, Version};
+use crate::version::Version;
 
 pub use error::{ParameterError, Removed, is_removed};
 pub use parameter::Parameter;
@@ -171,11 +171,9 @@ impl<H: Hypercall> Hvm<H> {
     /// Returns why Xen refused access to a parameter.
     #[cold]
     fn refused(&self, parameter: HvmParam, errno: Errno) -> ParameterError {
-        match Version::new(&self.xen).explain_release("", parameter.since(), errno) {
-            CommandError::Release { since, running, .. } => {
-                ParameterError::Release { parameter, since, running }
-            }
-            _ => ParameterError::Refused { parameter, errno },
+        match Version::new(&self.xen).lacking(parameter.since(), errno) {
+            Some((since, running)) => ParameterError::Release { parameter, since, running, errno },
+            None => ParameterError::Refused { parameter, errno },
         }
     }
 

@@ -9,6 +9,8 @@ use super::*;
 use crate::event::Port;
 use crate::platform::Frame;
 use crate::testing::{Script, errno};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use crate::version::CommandError;
 
 #[test]
 fn a_parameter_is_asked_for_by_number_and_domain() {

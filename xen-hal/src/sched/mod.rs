@@ -54,6 +54,7 @@ use core::convert::Infallible;
 use core::num::NonZero;
 
 use xen_pac::base::Domid;
+use xen_pac::command::Command;
 use xen_pac::sched::{
     SchedPinOverride, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command,
 };
@@ -196,8 +197,12 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// `EPERM` in other domains, `EINVAL` for a CPU that does not exist, `EBUSY` while another
     /// override is in force, [`CommandError::Release`] before Xen 4.7.
     pub fn pin_override(&self, physical: Option<u32>) -> Result<(), CommandError> {
-        let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL);
-        pcpu.and_then(|pcpu| self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu)))
+        let name = <command::PinOverride as Command>::NAME;
+        let pcpu = physical
+            .map_or(Ok(-1), i32::try_from)
+            .map_err(|_| CommandError::Refused { name, errno: Errno::EINVAL })?;
+        self.xen
+            .call(command::PinOverride, &mut SchedPinOverride::new(pcpu))
             .map_err(|errno| Version::new(&self.xen).explain(command::PinOverride, errno))
     }
 

@@ -103,8 +103,7 @@ fn the_other_ends_are_told_by_their_arguments() {
         .argument(command::PinOverride, |pin| {
             assert_eq!(pin.pcpu, -1);
             0
-        })
-        .bare(xen_pac::version::command::Version, 4 << 16 | 17);
+        });
     let sched = Sched::new(&xen);
     sched.shutdown_code(ShutdownReason::CRASH).unwrap();
     assert_eq!(sched.remote_shutdown(Domid(4), ShutdownReason::REBOOT), Err(Errno::EPERM));

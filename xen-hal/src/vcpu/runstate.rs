@@ -13,7 +13,7 @@ use super::{Vcpu, VcpuError};
 use crate::atomic::{Ordering, fence};
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
-use crate::version::Version;
+use crate::version::{CommandError, Version};
 
 /// A vCPU's state, when it began, and the time that the vCPU has spent in each state.
 ///
@@ -55,7 +55,10 @@ impl UpdateFlag {
         let flag = VmAssistType::RUNSTATE_UPDATE_FLAG;
         xen.call(vm_assist::Enable, flag.0 as usize).map_err(|errno| {
             let name = "VMASST_TYPE_runstate_update_flag";
-            Version::new(&xen).explain_release(name, flag.since(), errno)
+            match Version::new(&xen).lacking(flag.since(), errno) {
+                Some((since, running)) => CommandError::Release { name, since, running, errno },
+                None => CommandError::Refused { name, errno },
+            }
         })?;
         Ok(Self(()))
     }

@@ -18,7 +18,7 @@
 //!
 //! # What not every release has
 //!
-//! This crate supports Xen from 4.4. Its operations that need a later release are these:
+//! This crate supports Xen from 4.4. The commands of these operations need a later release:
 //!
 //! | since | operation |
 //! |---|---|
@@ -28,13 +28,14 @@
 //! | 4.18 | [`Vcpu::register_runstate_physical`](crate::vcpu::Vcpu::register_runstate_physical), `Vcpu::register_time_physical` |
 //! | 4.20 | [`Version::long_extraversion`], [`Version::long_capabilities`], [`Version::long_changeset`], [`Version::long_command_line`] |
 //!
-//! and access to [parameters](crate::hvm::parameter) for which
+//! So does access to a [parameter](crate::hvm::parameter) for which
 //! [`HvmParam::since`](xen_pac::hvm::HvmParam::since) returns a release. If the running Xen lacks
 //! an operation, its error names the release that has it: [`CommandError::Release`],
 //! [`VcpuError::Unsupported`](crate::vcpu::VcpuError::Unsupported) or
 //! [`ParameterError::Release`](crate::hvm::ParameterError::Release). The operation asks for the
 //! release only after Xen has refused it, so success costs no hypercall more, and nothing is
-//! cached. To choose another way first, call [`Version::require`].
+//! cached. To choose another way first, call [`Version::require`]. Other new values of an argument,
+//! such as a virtual interrupt or a map space, fail with Xen's `EINVAL` in older releases.
 
 mod types;
 
@@ -68,7 +69,7 @@ pub struct CompileInfo {
     pub date: Text<32>,
 }
 
-/// A command that not every Xen has failed, or cannot be used.
+/// The error of a command that only some releases or architectures have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -170,8 +171,9 @@ impl<H: Hypercall> Version<H> {
         }
     }
 
-    /// Returns why Xen refused a command: if the running release or this architecture lacks it,
-    /// says so. The operations of this crate that need a later release than 4.4 do this:
+    /// Returns the error of a command that Xen refused. If this release or this architecture lacks
+    /// the command, the error is [`CommandError::Release`] or [`CommandError::Architecture`]. The
+    /// operations of this crate that need a later release than 4.4 return it:
     ///
     /// ```
     /// use xen_hal::Xen;
@@ -192,27 +194,26 @@ impl<H: Hypercall> Version<H> {
     /// other error is Xen's reason.
     #[cold]
     pub fn explain<C: Command>(&self, _: C, errno: Errno) -> CommandError {
-        match C::HONOURED {
-            false if lacks(errno) => CommandError::Architecture { name: C::NAME, errno },
-            _ => self.explain_release(C::NAME, Some(C::HONOURED_SINCE), errno),
+        let name = C::NAME;
+        if !C::HONOURED && is_unknown(errno) {
+            return CommandError::Architecture { name, errno };
+        }
+        match self.lacking(Some(C::HONOURED_SINCE), errno) {
+            Some((since, running)) => CommandError::Release { name, since, running, errno },
+            None => CommandError::Refused { name, errno },
         }
     }
 
-    /// Does the same for what Xen has since a release.
+    /// Returns the release that has what Xen refused, and the running one, if that is older.
     #[cold]
-    pub(crate) fn explain_release(
+    pub(crate) fn lacking(
         &self,
-        name: &'static str,
         since: Option<Release>,
         errno: Errno,
-    ) -> CommandError {
-        let since = since.filter(|_| lacks(errno));
-        match since.map(|since| (since, self.release())) {
-            Some((since, Ok(running))) if running < since => {
-                CommandError::Release { name, since, running, errno }
-            }
-            _ => CommandError::Refused { name, errno },
-        }
+    ) -> Option<(Release, Release)> {
+        let since = since.filter(|_| is_unknown(errno))?;
+        let running = self.release().ok().filter(|running| *running < since)?;
+        Some((since, running))
     }
 
     /// Returns the part of the release's name after major and minor: `.7` of 4.17.7.
@@ -395,8 +396,8 @@ impl<H: Hypercall> Version<H> {
     }
 }
 
-/// Whether Xen answers so to a command that it lacks.
-fn lacks(errno: Errno) -> bool {
+/// Returns whether this is an error that Xen returns for an unknown command.
+fn is_unknown(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EINVAL | Errno::EOPNOTSUPP)
 }
 
