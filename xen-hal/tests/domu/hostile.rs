@@ -1,9 +1,11 @@
 //! The rings of the console and of xenstore, with each side hostile in turn: it writes anything to
 //! the pages, between any two accesses of the other side.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use xen_hal::Xen;
 use xen_hal::console::{Console, ConsoleError};
@@ -18,7 +20,7 @@ use xen_pac::base::Domid;
 use xen_pac::console_ring::XenconsInterface;
 use xen_pac::grant_table::GrantReservedRef;
 use xen_pac::sched::ShutdownReason;
-use xen_pac::xenstore::XenstoreDomainInterface;
+use xen_pac::xenstore::{XenstoreConnection, XenstoreDomainInterface, xenstore_server_features};
 use xen_sim::backend::Dom0;
 use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
 
@@ -96,15 +98,27 @@ fn a_hostile_guest_does_not_disturb_another() {
     });
 }
 
-/// Reads what the guest printed, types some keys, and answers the oldest request, with any payload.
+/// Reads what the guest printed, and answers the oldest request: with the number 1, which is valid
+/// for each kind, or with any payload. Sometimes types some keys, or carries out a reconnection.
 fn serve(guest: Guest, console: XenconsInterface<'_>, store: XenstoreDomainInterface<'_>) {
-    let length = guest.random() as u32 % 40;
+    let random = guest.random() as u32;
     console.out_cons().other_side().publish(console.out_prod().load());
-    console.in_prod().other_side().publish(console.in_cons().load().wrapping_add(length));
-    let (mut header, answer) = ([0; 16], store.rsp_prod().other_side());
-    let asked = store.req().copy_to_wrapping(store.req_cons().load(), &mut header);
-    header[12..].copy_from_slice(&length.to_ne_bytes());
-    let answered = store.rsp().copy_from_wrapping(answer.load(), &header);
+    if random % 8 == 0 {
+        let keys = console.in_cons().load().wrapping_add(random / 8 % 40);
+        console.in_prod().other_side().publish(keys);
+    }
+    if random % 16 == 0 {
+        store.connection().swap(XenstoreConnection::CONNECTED.0, Ordering::AcqRel);
+    }
+    if store.req_prod().load() == store.req_cons().load() && random % 64 != 0 {
+        return;
+    }
+    let length = if random % 4 == 1 { random / 8 % 40 } else { 2 };
+    let (mut message, answer) = ([0; 18], store.rsp_prod().other_side());
+    let asked = store.req().copy_to_wrapping(store.req_cons().load(), &mut message[..16]);
+    message[12..16].copy_from_slice(&length.to_ne_bytes());
+    message[16..].copy_from_slice(b"1\0");
+    let answered = store.rsp().copy_from_wrapping(answer.load(), &message);
     assert!(asked.is_ok() && answered.is_ok());
     answer.publish(answer.load().wrapping_add(16 + length));
     store.req_cons().other_side().publish(store.req_prod().load());
@@ -112,8 +126,8 @@ fn serve(guest: Guest, console: XenconsInterface<'_>, store: XenstoreDomainInter
 
 const GUEST: Domid = Domid(1);
 
-/// Attacks the guest's rings from the control domain, until the guest ends.
-fn control_domain(guest: Guest) -> Result<(), Box<dyn Error>> {
+/// Attacks the guest's rings from the control domain, until the guest is done.
+fn control_domain(guest: Guest, outcomes: &Outcomes) -> Result<(), Box<dyn Error>> {
     let (xen, space) = (Xen::new(guest.xen()), guest.space());
     let mut pages = Vec::new();
     for (index, reference) in
@@ -138,7 +152,8 @@ fn control_domain(guest: Guest) -> Result<(), Box<dyn Error>> {
     let console = unsafe { XenconsInterface::from_ptr(page(0)?.cast()) };
     // SAFETY: as above.
     let store = unsafe { XenstoreDomainInterface::from_ptr(page(1)?.cast()) };
-    for _ in 0..6000 {
+    store.server_features().other_side().set(xenstore_server_features::RECONNECTION.val(1).value);
+    while !outcomes.done.load(Ordering::Relaxed) {
         if guest.random() % 50 == 0 {
             // SAFETY: as above.
             unsafe { scribble(guest, page(guest.random() as usize % 2)?.cast()) };
@@ -150,8 +165,23 @@ fn control_domain(guest: Guest) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The results of the guest's operations.
+#[derive(Default)]
+struct Outcomes {
+    /// The number of operations of each kind that succeeded, and of those that failed.
+    counts: Arc<Mutex<BTreeMap<&'static str, [u32; 2]>>>,
+    /// Whether the guest attempts no further operation.
+    done: AtomicBool,
+}
+
+impl Outcomes {
+    fn count(&self, kind: &'static str, succeeded: bool) {
+        self.counts.lock().unwrap().entry(kind).or_default()[usize::from(!succeeded)] += 1;
+    }
+}
+
 /// Uses the console, xenstore and xenbus. Each operation ends.
-fn victim(guest: Guest) -> Result<(), Box<dyn Error>> {
+fn victim(guest: Guest, outcomes: &Outcomes) -> Result<(), Box<dyn Error>> {
     let xen = guest.xen();
     let (mut storage, mut buffer, mut keys) = ([0; 600], [0; 4096], [0; 64]);
     let wait = || YieldWait::new(xen).attempts(20);
@@ -161,27 +191,42 @@ fn victim(guest: Guest) -> Result<(), Box<dyn Error>> {
     let store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
     let mut store = store.with_wait(wait());
     for round in 0..200 {
-        for written in [console.write_all(&[b'x'; 3000]), console.flush(), writeln!(console, "y")] {
+        for (kind, written) in [
+            ("write_all", console.write_all(&[b'x'; 3000])),
+            ("flush", console.flush()),
+            ("writeln", writeln!(console, "y")),
+        ] {
             assert!(matches!(written, Ok(()) | Err(ConsoleError::Stalled)), "{written:?}");
+            outcomes.count(kind, written.is_ok());
         }
         assert!(console.try_write(&[b'z'; 3000])? <= 2048);
         assert!(console.try_read(&mut keys)? <= keys.len());
         let read = console.read(&mut keys);
         assert!(matches!(read, Ok(1..) | Err(ConsoleError::TimedOut)), "{read:?}");
+        outcomes.count("console read", read.is_ok());
 
-        let result = match round % 10 {
-            0 => store.write("data/a", "v"),
-            1 => store.write("data/a", [b'v'; 1600]),
-            2 => store.read("data/a", &mut buffer).map(drop),
-            3 => store.directory("data", &mut buffer).map(|all| assert!(all.count() <= 4096)),
-            4 => store.permissions("data", &mut buffer).map(|all| assert!(all.count() <= 4096)),
-            5 => store.watch("data", "token"),
-            6 => store.unwatch("data", "token").map(drop),
-            7 => store.transaction(|tree| tree.write("data/a", "1")),
-            8 => ShutdownControl::watch(&mut store)
-                .and_then(|control| control.take(&mut store).map(drop)),
-            _ => store.reconnect(),
+        let (kind, result) = match round % 10 {
+            0 => ("write", store.write("data/a", "v")),
+            1 => ("long write", store.write("data/a", [b'v'; 1600])),
+            2 => ("read", store.read("data/a", &mut buffer).map(drop)),
+            3 => {
+                let list = store.directory("data", &mut buffer);
+                ("directory", list.map(|all| assert!(all.count() <= 4096)))
+            }
+            4 => {
+                let list = store.permissions("data", &mut buffer);
+                ("permissions", list.map(|all| assert!(all.count() <= 4096)))
+            }
+            5 => ("watch", store.watch("data", "token")),
+            6 => ("unwatch", store.unwatch("data", "token").map(drop)),
+            7 => ("transaction", store.transaction(|tree| tree.write("data/a", "1"))),
+            8 => {
+                let control = ShutdownControl::watch(&mut store);
+                ("shutdown", control.and_then(|control| control.take(&mut store).map(drop)))
+            }
+            _ => ("reconnect", store.reconnect()),
         };
+        outcomes.count(kind, result.is_ok());
         let unrelated = matches!(result, Err(StoreError::NoStore | StoreError::Xen(_)));
         assert!(!unrelated, "{result:?}");
         let _ = Frontend::open(&mut store, "device/vbd/51712");
@@ -198,12 +243,23 @@ fn victim(guest: Guest) -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn each_operation_ends_whatever_the_control_domain_writes() {
+    let counts = Arc::new(Mutex::default());
     for rates in [FaultRates::new(), FaultRates::storm()] {
         for_each_seed(10, |seed| {
+            let outcomes = Arc::new(Outcomes { counts: Arc::clone(&counts), ..Default::default() });
+            let attacked = Arc::clone(&outcomes);
             let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
-            machine.domain(DomainConfig::dom0(), control_domain)?;
-            assert_eq!(machine.domain(DomainConfig::domu(), victim)?, GUEST);
+            machine.domain(DomainConfig::dom0(), move |guest| control_domain(guest, &outcomes))?;
+            let program = move |guest| {
+                let result = victim(guest, &attacked);
+                attacked.done.store(true, Ordering::Relaxed);
+                result
+            };
+            assert_eq!(machine.domain(DomainConfig::domu(), program)?, GUEST);
             Ok(machine.run()?)
         });
     }
+    let counts = counts.lock().unwrap();
+    assert_eq!(counts.len(), 14);
+    assert!(counts.values().flatten().all(|count| *count > 0), "{counts:?}");
 }
