@@ -13,7 +13,7 @@ use crate::event::{Channel, Events, Port};
 use crate::grant::{Access, Grant, GrantRef, GrantTable};
 use crate::hypercall::Hypercall;
 use crate::platform::PAGE_SIZE;
-use crate::ring::{DevicePage, DeviceRing, FrontRing};
+use crate::ring::{DevicePage, DeviceRing, FrontRing, PageUse};
 
 /// The maximum number of requests in flight.
 pub(super) const ENTRIES: usize = FrontRing::<Grant<'static>, Blkif>::ENTRIES;
@@ -89,12 +89,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Returns what the backend may do with the request's pages.
-    pub(super) fn access(&self) -> Access {
-        match (self.progress, self.operation) {
-            (Progress::Done(_), _) | (_, BlkifOperation::WRITE) => Access::ReadOnly,
-            _ => Access::ReadWrite,
-        }
+    /// Returns how the request's pages are used; `None` if it has none.
+    pub(super) fn page_use(&self) -> Option<PageUse> {
+        Some(match (self.progress, self.operation) {
+            (Progress::Free, _) => return None,
+            (Progress::Done(_), _) => PageUse::Received,
+            (_, BlkifOperation::WRITE) => PageUse::Lent(Access::ReadOnly),
+            _ => PageUse::Lent(Access::ReadWrite),
+        })
     }
 
     /// Returns the indices of the request's pages.
@@ -252,7 +254,10 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         while !self.broken {
             let ring = self.ring.ring();
             match ring.pop() {
-                Some(response) => self.broken = !self.complete(&response),
+                Some(response) => match complete(&mut self.requests, &response) {
+                    Some(ended) if ended.progress == Progress::Free => self.take_back(&ended),
+                    completed => self.broken = completed.is_none(),
+                },
                 None if ring.rearm() => {}
                 None => return Ok(()),
             }
@@ -260,25 +265,8 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         Err(BlockError::Broken)
     }
 
-    /// Records a response. Returns false if it does not match a request in flight.
-    fn complete(&mut self, response: &BlkifResponse) -> bool {
-        let id = RequestId::from_wire(response.id);
-        let named = [BlkifStatus::OKAY, BlkifStatus::ERROR, BlkifStatus::EOPNOTSUPP];
-        let Some(request) = self.find(id) else { return false };
-        if request.operation != response.operation || !named.contains(&response.status) {
-            return false;
-        }
-        match request.progress {
-            Progress::InFlight => request.progress = Progress::Done(response.status),
-            Progress::Cancelled => self.end(id),
-            Progress::Free | Progress::Done(_) => return false,
-        }
-        true
-    }
-
     fn find(&mut self, id: RequestId) -> Option<&mut Request> {
-        let request = self.requests.get_mut(usize::try_from(id.index).ok()?)?;
-        Some(request).filter(|request| request.serial == id.serial)
+        find(&mut self.requests, id)
     }
 
     pub(super) fn answer(
@@ -351,6 +339,27 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             self.ring.pages()[index].take_back();
         }
     }
+}
+
+fn find(requests: &mut [Request], id: RequestId) -> Option<&mut Request> {
+    let request = requests.get_mut(usize::try_from(id.index).ok()?)?;
+    Some(request).filter(|request| request.serial == id.serial)
+}
+
+/// Records a response, and returns the request, which is free if it was cancelled. Returns `None`
+/// if the response does not match a request in flight.
+pub(super) fn complete(requests: &mut [Request], response: &BlkifResponse) -> Option<Request> {
+    let request = find(requests, RequestId::from_wire(response.id))?;
+    let named = [BlkifStatus::OKAY, BlkifStatus::ERROR, BlkifStatus::EOPNOTSUPP];
+    if request.operation != response.operation || !named.contains(&response.status) {
+        return None;
+    }
+    request.progress = match request.progress {
+        Progress::InFlight => Progress::Done(response.status),
+        Progress::Cancelled => Progress::Free,
+        Progress::Free | Progress::Done(_) => return None,
+    };
+    Some(*request)
 }
 
 impl<H: Hypercall + Copy, A> fmt::Debug for Queue<'_, '_, H, A> {

@@ -6,7 +6,7 @@ use core::fmt;
 use xen_pac::base::Domid;
 use xen_pac::blkif::BlkifRequestSegment;
 
-use super::queue::{ENTRIES, Progress, Queue, Request, SEGMENTS, segment_of};
+use super::queue::{ENTRIES, Progress, Queue, Request, SEGMENTS, complete, segment_of};
 use super::{Blkif, BlockDevice, BlockError, BlockInfo, device_number};
 use crate::event::{Channel, Events};
 use crate::grant::GrantTable;
@@ -207,9 +207,10 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
         }
         let peer = frontend.backend_domain();
         let channel = Events::new(xen).alloc_unbound(peer).map_err(BlockError::Event)?;
+        self.take_responses(&table, pages);
         let ring = self.ring(&table, Some(peer), pages)?;
         let mut queue = self.queue(table, peer, channel, ring);
-        let connected = queue.restart().and_then(|()| queue.handshake(store, frontend));
+        let connected = queue.repeat().and_then(|()| queue.handshake(store, frontend));
         match connected.and_then(|info| queue.notify().map(|()| info)) {
             Ok(info) => {
                 self.info = info;
@@ -224,6 +225,29 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
         }
     }
 
+    /// Takes the responses of the former backend, whose requests are not repeated, and ends the
+    /// requests that were cancelled.
+    fn take_responses<'t, A>(
+        &mut self,
+        table: &GrantTable<'t, H, A>,
+        pages: &mut [DevicePage<'t>],
+    ) {
+        let Self { requests, broken, ring, .. } = self;
+        DeviceRing::<Blkif>::take_responses(table, ring, pages, |ring| {
+            // After an invalid response, the other requests are repeated.
+            while !*broken {
+                let Some(response) = ring.pop() else { break };
+                *broken = complete(requests, &response).is_none();
+            }
+        });
+        *broken = false;
+        for request in requests.iter_mut() {
+            if request.progress == Progress::Cancelled {
+                request.progress = Progress::Free;
+            }
+        }
+    }
+
     /// Returns the ring, with the pages of the requests granted.
     fn ring<'a, 't, A>(
         &mut self,
@@ -232,12 +256,14 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<DeviceRing<'a, 't, Blkif>, BlockError> {
         let (requests, suspension) = (&self.requests, &mut self.ring);
-        let access = |index| {
-            let all = requests.iter().filter(|request| request.progress != Progress::Free);
-            let mut of_page = all.filter(|request| request.pages().any(|page| page == index));
-            of_page.next().map(Request::access)
+        let used = |index| {
+            let mut of_page = requests
+                .iter()
+                .filter(|request| request.pages().any(|page| page == index))
+                .filter_map(Request::page_use);
+            of_page.next()
         };
-        DeviceRing::resume(table, suspension, restored, pages, access)?
+        DeviceRing::resume(table, suspension, restored, pages, used)?
             .ok_or(BlockError::NotSuspended)
     }
 
@@ -254,28 +280,16 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
 }
 
 impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
-    /// Starts again with an empty ring, and puts the requests without a response into it. Takes the
-    /// responses of the old ring first: those requests are not repeated.
-    fn restart(&mut self) -> Result<(), BlockError> {
-        // After an invalid response, the other requests are repeated.
-        let _ = self.receive();
-        self.broken = false;
-        self.ring.restart();
+    /// Puts the requests without a response into the new ring.
+    fn repeat(&mut self) -> Result<(), BlockError> {
         let mut order: [usize; ENTRIES] = core::array::from_fn(|index| index);
         let age = |index: &usize| self.serial.wrapping_sub(self.requests[*index].serial);
         order.sort_unstable_by_key(|index| Reverse(age(index)));
         for index in order {
             let request = self.requests[index];
-            match request.progress {
-                Progress::Free | Progress::Done(_) => {}
-                Progress::Cancelled => {
-                    self.requests[index].progress = Progress::Free;
-                    self.take_back(&request);
-                }
-                Progress::InFlight => {
-                    let segments = self.segments(&request).ok_or(BlockError::NotSuspended)?;
-                    self.push(index, &request, segments)?;
-                }
+            if request.progress == Progress::InFlight {
+                let segments = self.segments(&request).ok_or(BlockError::NotSuspended)?;
+                self.push(index, &request, segments)?;
             }
         }
         Ok(())

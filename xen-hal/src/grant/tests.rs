@@ -418,21 +418,6 @@ mod table {
     }
 
     #[test]
-    #[cfg(any(feature = "blk", feature = "net"))]
-    fn a_page_that_a_driver_recovers_is_cleared() {
-        use crate::ring::DevicePage;
-        let (_, table) = table();
-        let page = page(7);
-        page.copy_from(4000, b"secret").unwrap();
-        let grant = table.lend(page, Domid(1), Access::ReadWrite).unwrap();
-        let mut page = DevicePage::from(grant.defer());
-        assert!(page.is_clean(&table));
-        let mut found = [1; 6];
-        page.bytes().unwrap().copy_to(4000, &mut found).unwrap();
-        assert_eq!(found, [0; 6]);
-    }
-
-    #[test]
     fn handles_read_well() {
         let (refs, table) = table();
         let lend = || table.lend(page(7), Domid(1), Access::ReadWrite).unwrap();

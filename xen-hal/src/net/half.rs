@@ -4,7 +4,7 @@ use xen_pac::base::Domid;
 
 use super::NetError;
 use crate::grant::{Access, Bytes, GrantError, GrantRef, GrantTable};
-use crate::ring::{DevicePage, DeviceRing, Protocol, Suspension};
+use crate::ring::{DevicePage, DeviceRing, PageUse, Protocol, Suspension};
 
 /// The maximum number of pages: a request's number has a byte for the index of its page.
 const PAGES: usize = 256;
@@ -46,18 +46,18 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         SuspendedHalf { ring: self.ring.suspend(), serials: self.serials, lent }
     }
 
-    /// Continues after a suspend: see [`DeviceRing::resume`].
+    /// Continues after a suspend: see [`DeviceRing::resume`]. If the domain was restored, no domain
+    /// has the ring or its pages.
     pub(super) fn resume<H, A>(
         table: &GrantTable<'t, H, A>,
         suspended: &mut SuspendedHalf,
-        restored: Option<Domid>,
-        access: Access,
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<Option<Self>, GrantError> {
         let SuspendedHalf { ring, serials, lent } = suspended;
         let count = pages.len().min(1 + PAGES);
-        let access = |index: usize| lent.get(index).is_some_and(|lent| *lent).then_some(access);
-        let ring = DeviceRing::resume(table, ring, restored, &mut pages[..count], access)?;
+        let is_lent = |index: usize| lent.get(index).is_some_and(|lent| *lent);
+        let used = |index| is_lent(index).then_some(PageUse::Received);
+        let ring = DeviceRing::resume(table, ring, None, &mut pages[..count], used)?;
         Ok(ring.map(|ring| Self { ring, serials: *serials }))
     }
 

@@ -2,12 +2,10 @@
 
 use core::fmt;
 
-use xen_pac::base::Domid;
-
 use super::half::{Half, SuspendedHalf};
 use super::{NetDevice, NetError};
 use crate::event::Channel;
-use crate::grant::{Access, GrantTable};
+use crate::grant::GrantTable;
 use crate::hypercall::Hypercall;
 use crate::ring::{DevicePage, Wait};
 use crate::xenbus::Frontend;
@@ -83,15 +81,8 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
         if let Some(connection) = cancelled {
             return self.reuse(connection, device, table, tx, rx);
         }
-        if self.connection.is_some() {
-            // The backend's domain can be another one.
-            let peer = match Frontend::open(store, device) {
-                Ok(frontend) => frontend.backend_domain(),
-                Err(error) => return Err(ResumeNetError { suspended: self, error: error.into() }),
-            };
-            if let Some(connection) = self.connection.take() {
-                self.lost += count_lost(connection, &table, peer, tx, rx);
-            }
+        if let Some(connection) = self.connection.take() {
+            self.lost += count_lost(connection, &table, tx, rx);
         }
         match NetDevice::connect(xen, store, device, table, tx, rx) {
             Ok(device) => Ok(NetDevice { lost: self.lost, ..device }),
@@ -109,8 +100,8 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
         tx: &'a mut [DevicePage<'t>],
         rx: &'a mut [DevicePage<'t>],
     ) -> Result<NetDevice<'a, 't, H, A>, ResumeNetError<H>> {
-        let tx = Half::resume(&table, &mut connection.tx, None, Access::ReadOnly, tx);
-        let rx = Half::resume(&table, &mut connection.rx, None, Access::ReadWrite, rx);
+        let tx = Half::resume(&table, &mut connection.tx, tx);
+        let rx = Half::resume(&table, &mut connection.rx, rx);
         let (tx, rx) = match (tx, rx) {
             (Ok(Some(tx)), Ok(Some(rx))) => (tx, rx),
             (tx, rx) => {
@@ -131,24 +122,22 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
     }
 }
 
-/// Returns the number of frames that a restore lost. Other pages have none. `peer` is the domain of
-/// the new backend, which has none of the references that the pages are granted by meanwhile.
+/// Returns the number of frames that a restore lost. Other pages have none.
 fn count_lost<'t, H: Hypercall + Copy, A>(
     mut connection: Connection<H>,
     table: &GrantTable<'t, H, A>,
-    peer: Domid,
     tx: &mut [DevicePage<'t>],
     rx: &mut [DevicePage<'t>],
 ) -> u64 {
     let Connection { tx: sent, rx: received, .. } = &mut connection;
-    let tx = Half::<super::Tx>::resume(table, sent, Some(peer), Access::ReadOnly, tx);
+    let tx = Half::<super::Tx>::resume(table, sent, tx);
     let sent = tx.ok().flatten().map_or(0, |mut tx| {
         while let Some(response) = tx.next() {
             tx.end(response.id);
         }
         tx.in_flight()
     });
-    let rx = Half::<super::Rx>::resume(table, received, Some(peer), Access::ReadOnly, rx);
+    let rx = Half::<super::Rx>::resume(table, received, rx);
     let received = rx.ok().flatten().map_or(0, |mut rx| {
         core::iter::from_fn(|| rx.next()).filter(|response| response.status.0 > 0).count()
     });

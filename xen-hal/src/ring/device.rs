@@ -16,6 +16,16 @@ pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
     cursor: usize,
 }
 
+/// How a page that was granted before a suspend is used afterwards.
+#[derive(Clone, Copy)]
+pub(crate) enum PageUse {
+    /// For a request without a response. After a restore, the page is granted again; if the backend
+    /// may write to it, it is cleared first.
+    Lent(Access),
+    /// Holds received data. After a restore, the page is not granted again.
+    Received,
+}
+
 /// What continues a ring after a suspend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspension {
@@ -65,18 +75,19 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     }
 
     /// Continues a ring after a suspend, with the pages that it had. If the suspend was cancelled,
-    /// the backend still uses the ring. If the domain was restored, the pages are granted to `peer`
-    /// again, but no backend has the ring.
+    /// the backend still uses the ring. If the domain was restored, the pages are granted to the
+    /// domain `restored`, with an empty ring. That domain sees the content of no page but those of
+    /// [`PageUse::Lent`] for reading. Call [`take_responses`](Self::take_responses) first.
     ///
-    /// `lent` returns how a page is granted; `None` if it is free. Returns `None` if the pages are
-    /// not those of the ring, or if their grants cannot be withdrawn. Unless this succeeds, the
-    /// pages stay deferred or free, and another attempt can succeed.
+    /// `used` returns how a page is used; `None` if it is free. Returns `None` if the pages are not
+    /// those of the ring, or if their grants cannot be withdrawn. Unless this succeeds, the pages
+    /// stay deferred or free, and another attempt can succeed.
     pub(crate) fn resume<H, A>(
         table: &GrantTable<'t, H, A>,
         suspension: &mut Suspension,
         restored: Option<Domid>,
         pages: &'a mut [DevicePage<'t>],
-        lent: impl Fn(usize) -> Option<Access>,
+        used: impl Fn(usize) -> Option<PageUse>,
     ) -> Result<Option<Self>, GrantError> {
         let Suspension { position, reference, count } = *suspension;
         let Some((ring_page, pages)) =
@@ -84,25 +95,40 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         else {
             return Ok(None);
         };
-        let mut all = pages.iter().enumerate().filter(|(index, _)| lent(*index).is_some());
+        let mut all = pages.iter().enumerate().filter(|(index, _)| used(*index).is_some());
         // An earlier attempt can have left pages free, but only after a restore.
         let strange = restored.is_none() && all.any(|(_, page)| page.deferred().is_none());
         if ring_page.deferred() != reference || strange {
             return Ok(None);
         }
-        let grant = |page: &mut DevicePage<'t>, access| match restored {
-            None => Ok(page.resume(table)),
-            Some(peer) if page.is_free(table) => page.lend_away(table, peer, access).map(Some),
-            Some(_) => Ok(None),
+        let grant = |page: &mut DevicePage<'t>, used| match (restored, used) {
+            (Some(peer), PageUse::Lent(access)) => {
+                if !page.recover(table) {
+                    return Ok(None);
+                }
+                if access == Access::ReadWrite {
+                    page.clear();
+                }
+                page.lend_away(table, peer, access).map(Some)
+            }
+            _ => Ok(page.resume(table)),
         };
-        let granted = grant(ring_page, Access::ReadWrite)
+        let granted = grant(ring_page, PageUse::Lent(Access::ReadWrite))
             .inspect_err(|_| suspension.reference = ring_page.deferred())?;
         let Some(granted) = granted else { return Ok(None) };
-        let ring = FrontRing::from_parts(granted, position);
+        let ring = match restored {
+            Some(_) => FrontRing::new(granted),
+            None => FrontRing::from_parts(granted, position),
+        };
         let resumed = Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 };
         for index in 0..resumed.pages.len() {
-            let Some(access) = lent(index) else { continue };
-            match grant(&mut resumed.pages[index], access) {
+            let Some(used) = used(index) else {
+                if restored.is_some() {
+                    resumed.pages[index].clear();
+                }
+                continue;
+            };
+            match grant(&mut resumed.pages[index], used) {
                 Ok(Some(granted)) => resumed.pages[index].set_lent(granted),
                 failed => {
                     *suspension = resumed.suspend();
@@ -113,12 +139,23 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         Ok(Some(resumed))
     }
 
-    /// Starts again with an empty ring in the same page.
+    /// Calls `take` with the ring that a domain had before it was restored. The ring's page stays
+    /// deferred. Does nothing if the first page is not that of the ring.
     #[cfg(feature = "blk")]
-    pub(crate) fn restart(&mut self) {
-        // SAFETY: the value is replaced before anything uses it.
-        let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
-        self.ring = ManuallyDrop::new(FrontRing::new(ring.into_memory()));
+    pub(crate) fn take_responses<H, A>(
+        table: &GrantTable<'t, H, A>,
+        suspension: &mut Suspension,
+        pages: &mut [DevicePage<'t>],
+        take: impl FnOnce(&mut FrontRing<Grant<'t>, P>),
+    ) {
+        let is_ring = |page: &&mut DevicePage<'_>| page.deferred() == suspension.reference;
+        let Some(page) = pages.first_mut().filter(is_ring) else { return };
+        let Some(grant) = page.resume(table) else { return };
+        let mut ring = FrontRing::from_parts(grant, suspension.position);
+        take(&mut ring);
+        let (grant, position) = ring.into_parts();
+        suspension.position = position;
+        page.put_back_deferred(grant);
     }
 
     /// Returns the grant reference of the ring.
@@ -141,7 +178,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     pub(crate) fn free_page<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<usize> {
         let (count, cursor) = (self.pages.len(), self.cursor);
         let mut turns = (0..count).map(|step| (cursor + step) % count);
-        let index = turns.find(|index| self.pages[*index].is_clean(table))?;
+        let index = turns.find(|index| self.pages[*index].is_free(table))?;
         self.cursor = index + 1;
         Some(index)
     }

@@ -24,7 +24,7 @@ mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
 #[cfg(any(feature = "blk", feature = "net"))]
-pub(crate) use device::{DeviceRing, Suspension};
+pub(crate) use device::{DeviceRing, PageUse, Suspension};
 #[cfg(feature = "async")]
 pub(crate) use listener::PortListener;
 #[cfg(any(feature = "blk", feature = "net"))]

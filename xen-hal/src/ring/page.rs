@@ -74,8 +74,19 @@ impl DevicePage<'_> {
 
 /// The operations of drivers.
 impl<'t> DevicePage<'t> {
-    /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it.
+    /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it,
+    /// and clears it, because the next backend can be another one.
     pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
+        let was_deferred = self.deferred().is_some();
+        let is_free = self.recover(table);
+        if was_deferred {
+            self.clear();
+        }
+        is_free
+    }
+
+    /// Returns whether the page is free, as [`is_free`](Self::is_free) does, but keeps its content.
+    pub(crate) fn recover<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
         self.0 = match mem::replace(&mut self.0, State::Away) {
             State::Deferred(deferred) => match table.recover(deferred) {
                 Ok(page) => State::Owned(page),
@@ -86,20 +97,7 @@ impl<'t> DevicePage<'t> {
         matches!(self.0, State::Owned(_))
     }
 
-    /// Returns whether the page is free, as [`is_free`](Self::is_free) does. Clears a page that it
-    /// recovers: another backend may have had the page before.
-    pub(crate) fn is_clean<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
-        if matches!(self.0, State::Owned(_)) {
-            return true;
-        }
-        let is_free = self.is_free(table);
-        if is_free {
-            self.clear();
-        }
-        is_free
-    }
-
-    /// Clears the page if it is free, so the backend does not see its former content.
+    /// Clears the page if it is free, so a backend does not see its former content.
     pub(crate) fn clear(&self) {
         if let State::Owned(page) = &self.0 {
             const ZEROS: [u8; 64] = [0; 64];
@@ -205,7 +203,8 @@ impl<'t> DevicePage<'t> {
         }
     }
 
-    /// Takes the page's grant, which was deferred before a suspend that was cancelled.
+    /// Takes the page's grant, which was deferred before a suspend. If the domain was restored, the
+    /// new table does not grant the page to any domain.
     pub(crate) fn resume<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<Grant<'t>> {
         match mem::replace(&mut self.0, State::Away) {
             State::Deferred(deferred) => {

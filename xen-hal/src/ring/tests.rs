@@ -270,3 +270,39 @@ proptest! {
         }
     }
 }
+
+#[cfg(any(feature = "blk", feature = "net"))]
+mod device_page {
+    use super::super::DevicePage;
+    use super::*;
+    use crate::grant::{Access, GrantRefAllocator, GrantTable, Page};
+    use crate::platform::{AddressSpace, Frame};
+    use crate::testing::Script;
+    use xen_pac::base::Domid;
+
+    /// Maps every page to one frame.
+    struct Space;
+
+    // SAFETY: the script touches no frame.
+    unsafe impl AddressSpace for Space {
+        fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
+            Some(Frame(7))
+        }
+    }
+
+    #[test]
+    fn a_page_that_a_driver_recovers_is_cleared() {
+        let refs = Box::leak(Box::new(GrantRefAllocator::<1>::new()));
+        let place = Memory::new().page().cast();
+        // SAFETY: the page is leaked, and used by the table alone.
+        let table = unsafe { GrantTable::mapped(Script::new(), Space, place, refs, 1) }.unwrap();
+        let page = Page::new(&Space, Box::leak(Box::new(PageMemory::new()))).unwrap();
+        page.copy_from(4000, b"secret").unwrap();
+        let grant = table.lend(page, Domid(1), Access::ReadWrite).unwrap();
+        let mut page = DevicePage::from(grant.defer());
+        assert!(page.is_free(&table));
+        let mut found = [1; 6];
+        page.bytes().unwrap().copy_to(4000, &mut found).unwrap();
+        assert_eq!(found, [0; 6]);
+    }
+}

@@ -10,7 +10,7 @@ use xen_hal::grant::{GrantRefAllocator, GrantTablePlace};
 use xen_hal::net::{NetDevice, NetError};
 use xen_hal::ring::DevicePage;
 use xen_hal::suspend::{Registered, Setup, Suspended};
-use xen_sim::backend::{Device, Disk, Network};
+use xen_sim::backend::{BackendFault, Device, Disk, Network};
 use xen_sim::{DomainSpace, FaultRates, Guest, Hypervisor, Report, for_each_seed};
 
 use super::devices::{GuestStore, TABLE, machine, pages, patience, relax};
@@ -201,6 +201,81 @@ fn requests_outlive_a_suspend_and_are_not_repeated() {
             }
         }
     }
+}
+
+/// Leaves data in every page, and checks that the backend finds none in the pages of reads: neither
+/// after a restore, nor in pages that it kept for a while, nor when it is connected again.
+fn hide_data<'a>(mut world: World<'a>, shown: &Disk) -> Result<World<'a>, Box<dyn Error>> {
+    let (old, new) = (pattern(1, 32), pattern(2, 8));
+    let mut data = vec![0; old.len()];
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent)?;
+    let mut disk = disk.with_wait(patience());
+    // A write uses all four pages for data.
+    disk.write(0, &old)?;
+    shown.set_fault(Some(BackendFault::Silent));
+    let (read, _) = disk.submit_read(0, 8 * SECTOR_SIZE)?;
+    let (write, _) = disk.submit_write(40, &new)?;
+    (0..500).try_for_each(|_| relax())?;
+    let suspended = disk.suspend();
+    world.pages = detached(lent);
+    let restored;
+    (world, restored) = world.suspend()?;
+    assert!(restored);
+
+    shown.set_fault(None);
+    shown.record_pages();
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let resumed = suspended.resume(Hypervisor, &mut world.store, DISK, table, &mut lent);
+    let mut disk = resumed.map_err(|error| error.error)?;
+    // The pages that were free, while the others are granted again.
+    let (second, length) = disk.submit_read(8, 16 * SECTOR_SIZE)?;
+    assert_eq!(length, 16 * SECTOR_SIZE);
+    for id in [read, write, second] {
+        let mut attempts = 0..4000;
+        while disk.answer(id, &mut data)?.is_none() {
+            attempts.next().ok_or("no answer")?;
+            relax()?;
+        }
+    }
+    assert_eq!(shown.record_pages(), [false; 3]);
+    disk.read(40, &mut data[..new.len()])?;
+    assert!(data[..new.len()] == new, "the write is repeated with its data");
+
+    shown.set_fault(Some(BackendFault::KeepsPages));
+    disk.read(0, &mut data)?;
+    assert!(data == old);
+    shown.set_fault(None);
+    // Before it carries this out, the backend unmaps the pages.
+    disk.flush()?;
+    shown.record_pages();
+    disk.read(0, &mut data)?;
+    assert_eq!(shown.record_pages(), [false; 4]);
+    disk.close(&mut world.store)?;
+    (0..500).try_for_each(|_| relax())?;
+
+    let disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent)?;
+    let mut disk = disk.with_wait(patience());
+    disk.read(0, &mut data)?;
+    assert_eq!(shown.record_pages(), [false; 4]);
+    // A page that stays with one backend is not cleared.
+    disk.read(0, &mut data)?;
+    assert_eq!(shown.record_pages(), [true; 4]);
+    disk.close(&mut world.store)?;
+    world.pages = detached(lent);
+    Ok(world)
+}
+
+#[test]
+fn a_backend_finds_nothing_in_pages_that_another_could_have_had() {
+    for_each_seed(4, |seed| {
+        let disk = Disk::new(64);
+        let shown = disk.clone();
+        let rates = rates(false, FaultRates::none());
+        run(seed, rates, disk, 5, move |world| hide_data(world, &shown))
+    });
 }
 
 const INTERFACE: &str = "device/vif/0";

@@ -44,6 +44,8 @@ struct DiskState {
     read_only: bool,
     fault: Option<BackendFault>,
     flushes: u32,
+    /// Whether each page for a read held anything but zeros; `None` if this is not recorded.
+    pages: Option<Vec<bool>>,
     keys: Vec<(&'static str, String)>,
 }
 
@@ -57,9 +59,14 @@ impl Disk {
     /// Creates a disk with this content. Guests cannot access bytes after the last whole sector.
     #[must_use]
     pub fn with_contents(content: Vec<u8>) -> Self {
-        let state =
-            DiskState { content, read_only: false, fault: None, flushes: 0, keys: Vec::new() };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(DiskState {
+            content,
+            read_only: false,
+            fault: None,
+            flushes: 0,
+            pages: None,
+            keys: Vec::new(),
+        })))
     }
 
     /// Makes the disk read-only, for guests that connect it later.
@@ -87,6 +94,12 @@ impl Disk {
     #[must_use]
     pub fn flushes(&self) -> u32 {
         self.state().flushes
+    }
+
+    /// Records from now whether each page that a guest grants for a read holds anything but zeros
+    /// before the read. Returns the former record.
+    pub fn record_pages(&self) -> Vec<bool> {
+        self.state().pages.replace(Vec::new()).unwrap_or_default()
     }
 
     pub(super) fn fault(&self) -> Option<BackendFault> {
@@ -240,6 +253,11 @@ fn move_segment(
     let content = disk.content.get_mut(begin..begin.checked_add(sectors * SECTOR)?)?;
     let of = ForeignGrant { domain: host.domain, reference: GrantRef(segment.gref) };
     let (grants, space) = (Xen::new(host.guest.xen()).grants(), host.guest.space());
+    if let (false, Some(pages)) = (writes, &mut disk.pages) {
+        let mut former = [0; PAGE_SIZE];
+        grants.copy_from_grant(&space, of, 0, &mut former).ok()?;
+        pages.push(former != [0; PAGE_SIZE]);
+    }
     let offset = u16::from(first) * SECTOR as u16;
     let copied = if writes {
         grants.copy_from_grant(&space, of, offset, content)
