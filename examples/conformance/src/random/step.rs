@@ -102,6 +102,7 @@ const LEFT_OUT: &[LeftOut] = &[
     ("down", &[(0, Some(1))], "it stops the vCPU that carries out steps"),
     ("down", &[(0, Some(1 << 32))], "it ends the program"),
     ("down", &[(0, Some(1 << 32 | 1))], "it stops the vCPU that carries out steps"),
+    ("event_op", &[(0, Some(1 << 32 | 5))], "the port is a domain there, maybe the caller"),
     ("get_param", &[(1, Some(1))], "the toolstack chooses the frame"),
     ("get_param", &[(1, Some(17))], "the toolstack chooses the frame"),
     ("remote_shutdown", &[(0, Some(0))], "it ends the domain"),
@@ -112,7 +113,7 @@ const LEFT_OUT: &[LeftOut] = &[
     ("watchdog", &[(0, Some(0)), (1, Some(0))], "it ends the domain"),
 ];
 
-/// What no program of a 32-bit guest does besides.
+/// Further calls that no program of a 32-bit guest makes.
 const LEFT_OUT_OF_32_BITS: &[LeftOut] = &[
     ("increase_reservation", &[(3, None)], "not drawn for 32-bit guests"),
     ("memory_op_start", &[(0, Some(64))], "not drawn for 32-bit guests"),
