@@ -179,11 +179,12 @@ pub fn orderings(command: &str, options: &str) -> Call {
         .env("RUSTFLAGS", "--cfg orderings -D warnings")
 }
 
-/// Returns the step that checks for known misspellings. Of the ignored words, `fromat` and `tipe`
-/// are mistakes in tests, and the others are names.
+/// Returns the step that checks for known misspellings. Of the ignored words, `acess`,
+/// `argumens`, `bloks`, `fromat`, `nam` and `tipe` are mistakes in tests, and the others are names.
 fn spelling() -> Step {
     let skip = ".git,target,*.lock,*.snap,LICENSE-*,diagnostics,facts,corpus";
-    let words = "crate,extraversion,fromat,inflight,inout,sring,statics,tipe,upto";
+    let words = "acess,argumens,bloks,crate,extraversion,fromat,inflight,inout,nam,sring,statics,\
+        tipe,upto";
     let call = Call::program("codespell", &format!("--quiet-level 3 --skip {skip} -L {words}"));
     step("spelling", "no text has a known misspelling", &[tools::CODESPELL], vec![call])
 }
