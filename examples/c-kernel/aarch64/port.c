@@ -1,21 +1,60 @@
-/* The port layer of aarch64: the interrupt controller (GICv3), yield. */
+/* The port layer of aarch64: the interrupt controller (GICv2 or GICv3), yield. */
 #include "port.h"
 
 /* The interrupts: the virtual timer and upcalls. The addresses are those of a domain that Xen
  * started at boot; the device tree has them, too. Upstream: GUEST_TIMER_VIRT_PPI, GUEST_EVTCHN_PPI,
- * GUEST_GICV3_GICD_BASE and GUEST_GICV3_GICR0_BASE in xen/include/public/arch-arm.h. */
+ * GUEST_GICD_BASE, GUEST_GICC_BASE and GUEST_GICV3_GICR0_BASE in xen/include/public/arch-arm.h. */
 enum { PPI_TIMER = 27, PPI_UPCALL = 31, SPURIOUS = 1020 };
 #define GICD 0x03001000UL
+#define GICC 0x03002000UL
 #define GICR 0x03020000UL
+
+static volatile uint32_t *at(uintptr_t address)
+{
+    return (volatile uint32_t *)address;
+}
 
 static void store(uintptr_t address, uint32_t value)
 {
-    *(volatile uint32_t *)address = value;
+    *at(address) = value;
+}
+
+/* Returns whether the processor has the system registers of GICv3: ID_AA64PFR0_EL1.GIC. */
+static int is_gicv3(void)
+{
+    uint64_t features;
+    __asm__ volatile("mrs %0, id_aa64pfr0_el1" : "=r"(features));
+    return (features >> 24 & 0xf) != 0;
+}
+
+/* Takes the number of the interrupt. */
+static uint64_t acknowledge(void)
+{
+    uint64_t number;
+    if (!is_gicv3())
+        return *at(GICC + 0xc) & 0x3ff; /* IAR */
+    __asm__ volatile("mrs %0, s3_0_c12_c12_0; dsb sy" : "=r"(number)); /* ICC_IAR1_EL1 */
+    return number;
+}
+
+static void end(uint64_t number)
+{
+    if (is_gicv3())
+        __asm__ volatile("msr s3_0_c12_c12_1, %0; isb" : : "r"(number)); /* ICC_EOIR1_EL1 */
+    else
+        store(GICC + 0x10, (uint32_t)number); /* EOIR */
 }
 
 void port_init(void)
 {
     uint32_t both = 1U << PPI_TIMER | 1U << PPI_UPCALL;
+    if (!is_gicv3()) {
+        store(GICD, 1);            /* CTLR: interrupts on */
+        store(GICD + 0x100, both); /* ISENABLER0 */
+        store(GICC + 0x4, 0xff);   /* PMR: every priority */
+        store(GICC, 1);            /* CTLR */
+        return;
+    }
     store(GICD, 0x12); /* CTLR: group 1, affinity routing */
     /* The page of private interrupts: IGROUPR0 and ISENABLER0. */
     store(GICR + 0x10080, 0xffffffff);
@@ -39,13 +78,13 @@ struct context *port_interrupt(const struct context *context, uint64_t is_interr
 {
     uint64_t number, syndrome;
     if (is_interrupt) {
-        __asm__ volatile("mrs %0, s3_0_c12_c12_0; dsb sy" : "=r"(number)); /* ICC_IAR1_EL1 */
+        number = acknowledge();
         if (number == PPI_TIMER)
             kernel_tick();
         else if (number == PPI_UPCALL)
             kernel_upcall();
         if (number < SPURIOUS)
-            __asm__ volatile("msr s3_0_c12_c12_1, %0; isb" : : "r"(number)); /* ICC_EOIR1_EL1 */
+            end(number);
     } else {
         __asm__ volatile("mrs %0, esr_el1" : "=r"(syndrome));
         if (syndrome >> 26 != 0x15) /* svc */
