@@ -113,6 +113,32 @@ fn calls_of_the_toolstack_and_numbers_that_are_not_used() {
 }
 
 #[test]
+fn page_tables_of_a_domain() {
+    let of = |t: &Table, id: Domid| t.raw(HypercallNr::MMUEXT_OP, [0, 1, 0, id.0.into()]);
+    let control = domain(DomainConfig::new(), move |t| {
+        t.is("a guest's", of(t, Domid(1)), EINVAL);
+        t.is("those of the control domain itself", of(t, Domid::SELF), EINVAL);
+        t.publish("asked", 1);
+        let _ = t.wait_for_key("finished");
+    });
+    let asks = domain(guest(), move |t| {
+        let _ = t.wait_for_key("asked");
+        rows! { t;
+            "its own", of(t, Domid::SELF) => EINVAL;
+            "its own by its number", of(t, Domid(1)) => ESRCH;
+            "those of the control domain", of(t, Domid(0)) => EPERM;
+            "another guest's", of(t, Domid(2)) => EINVAL;
+            "those of no domain", of(t, Domid(3)) => ESRCH;
+        }
+        t.publish("finished", 1);
+    });
+    let other = domain(guest(), |t| {
+        let _ = t.wait_for_key("finished");
+    });
+    several(Profile::DOM0, [control, asks, other]);
+}
+
+#[test]
 fn a_list_of_hypercalls_has_an_answer_for_each() {
     on(PROFILES, DomainConfig::new(), |_, t| {
         let mut list = [MulticallEntry::ZEROED; 3];

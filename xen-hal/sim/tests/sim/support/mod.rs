@@ -92,12 +92,14 @@ impl Table {
         }
     }
 
-    /// A hypercall by its number.
-    pub(crate) fn raw(&self, number: HypercallNr, arguments: [usize; 3]) -> Answer {
-        let [a, b, c] = arguments;
+    /// A hypercall by its number, with up to five arguments.
+    pub(crate) fn raw<const N: usize>(&self, number: HypercallNr, arguments: [usize; N]) -> Answer {
+        let mut all = [0; 5];
+        all[..N].copy_from_slice(&arguments);
+        let [a, b, c, d, e] = all;
         // SAFETY: the tests hand over addresses of arguments that are there, or such as the
         // simulator refuses; what they do to memory they do to pages of their own.
-        check(unsafe { self.guest.xen().call3(number.0, a, b, c) })
+        check(unsafe { self.guest.xen().call5(number.0, a, b, c, d, e) })
     }
 
     /// A command whose argument follows it.
