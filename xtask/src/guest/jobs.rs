@@ -16,7 +16,7 @@ use super::platform::{Platform, Route};
 pub enum Output {
     /// To the standard streams at once.
     Stream,
-    /// Into a block that [`print`](Self::print) prints.
+    /// Into a block that is printed when it is dropped, also if the run panics.
     Block(Vec<u8>),
 }
 
@@ -36,17 +36,18 @@ impl Output {
             Self::Block(_) => self.line(line),
         }
     }
+}
 
-    /// Prints the block, if there is one.
-    pub fn print(self) {
+impl Drop for Output {
+    fn drop(&mut self) {
         if let Self::Block(block) = self {
-            let _ = io::stdout().lock().write_all(&block);
+            let _ = io::stdout().lock().write_all(block);
         }
     }
 }
 
-/// Locks a mutex. Another thread's panic ends the command anyway, so that poison is ignored.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex whose value each thread changes in one step, so that no panic leaves half of it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

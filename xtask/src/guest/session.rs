@@ -99,9 +99,7 @@ impl Session {
                 }
                 Output::Stream.error_line(format_args!("{platform}: started"));
                 let mut out = Output::Block(Vec::new());
-                let runs = self.run_platform(platform, programs, round, &binaries, &mut out);
-                out.print();
-                runs
+                self.run_platform(platform, programs, round, &binaries, &mut out)
             });
             let mut failed = 0;
             for (platform, runs) in finished {
@@ -170,7 +168,8 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), String> {
         // Platforms share guests, packages and dom0's files: one thread at a time makes them.
-        let mut binaries = jobs::lock(binaries);
+        let binaries = binaries.lock();
+        let mut binaries = binaries.map_err(|_| "another platform's preparation panicked")?;
         if !self.download(platform, out)? {
             return Ok(());
         }
