@@ -385,9 +385,8 @@ fn cross_aarch64() -> Step {
     step
 }
 
-/// Returns the steps that run the unit tests on the other architectures. The longest trials do not
-/// depend on the architecture and are left out, because the code is not optimised and emulated on
-/// aarch64.
+/// Returns the steps that run the unit tests on the other architectures. The longest trials are
+/// left out for their time: the code is not optimised, and emulated on aarch64.
 fn units() -> Vec<Step> {
     const LONG: [&str; 6] = [
         "sources::",
@@ -451,8 +450,8 @@ fn hypercalls_x86() -> Step {
     )
 }
 
-/// Returns a call of cargo with the clippy of the compiler whose library source is installed, as
-/// `cargo clippy` does for its own.
+/// Returns a call of cargo in which Debian's clippy checks the workspace's crates: that compiler's
+/// library source is installed.
 fn clippy_of_debian(call: Call) -> Call {
     call.env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")

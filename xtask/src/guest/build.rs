@@ -121,7 +121,7 @@ pub fn build(
     profile: Profile,
     folder: &Path,
 ) -> Result<PathBuf, String> {
-    // Apart, as for other checks with Debian's compiler: they share the host's packages.
+    // In the folder of the other cross checks, so that cargo builds the host's packages once.
     let folder = if toolchain.builds_core { folder.join("cross") } else { folder.to_path_buf() };
     let mut cargo = Command::new("cargo");
     let is_c = binary == C_KERNEL;

@@ -120,9 +120,9 @@ fn sizes() {
         }
         let nowhere = std::ptr::without_provenance_mut(NOWHERE);
         rows! { t;
-            "set up, told nowhere",
+            "set up, an unwritable list",
                 setup_table(t, Domid::SELF, 1, nowhere) => Ok(GrantStatus::BAD_VIRT_ADDR);
-            "set up none, told nowhere",
+            "set up none, an unwritable list",
                 setup_table(t, Domid::SELF, 0, nowhere) => Ok(GrantStatus::OKAY);
         }
     });
@@ -139,7 +139,7 @@ fn a_32_bit_guest_gets_the_list_and_not_the_failure_to_write_it() {
         rows! { t;
             "two", setup_table(t, Domid::SELF, 2, list.as_mut_ptr()) => Ok(GrantStatus::OKAY);
             "written", list.map(|frame| frame == u64::MAX) => [false; 2];
-            "told nowhere", setup_table(t, Domid::SELF, 1, nowhere) => Ok(GrantStatus::OKAY);
+            "an unwritable list", setup_table(t, Domid::SELF, 1, nowhere) => Ok(GrantStatus::OKAY);
             "an empty list of commands", of_none => OK;
         }
     });
