@@ -89,13 +89,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Returns how the request's pages are used; `None` if it has none.
-    pub(super) fn page_use(&self) -> Option<PageUse> {
+    /// Returns how the request uses the page; `None` if it does not.
+    pub(super) fn page_use(&self, index: usize) -> Option<PageUse> {
+        let (_, length) = self.parts().find(|(page, _)| *page == index)?;
         Some(match (self.progress, self.operation) {
             (Progress::Free, _) => return None,
             (Progress::Done(_), _) => PageUse::Received,
-            (_, BlkifOperation::WRITE) => PageUse::Lent(Access::ReadOnly),
-            _ => PageUse::Lent(Access::ReadWrite),
+            (_, BlkifOperation::WRITE) => PageUse::Lent(Access::ReadOnly, length),
+            _ => PageUse::Lent(Access::ReadWrite, 0),
         })
     }
 

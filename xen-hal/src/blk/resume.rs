@@ -256,13 +256,7 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<DeviceRing<'a, 't, Blkif>, BlockError> {
         let (requests, suspension) = (&self.requests, &mut self.ring);
-        let used = |index| {
-            let mut of_page = requests
-                .iter()
-                .filter(|request| request.pages().any(|page| page == index))
-                .filter_map(Request::page_use);
-            of_page.next()
-        };
+        let used = |index| requests.iter().find_map(|request| request.page_use(index));
         DeviceRing::resume(table, suspension, restored, pages, used)?
             .ok_or(BlockError::NotSuspended)
     }

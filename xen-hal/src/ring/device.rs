@@ -19,10 +19,11 @@ pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
 /// How a page that was granted before a suspend is used afterwards.
 #[derive(Clone, Copy)]
 pub(crate) enum PageUse {
-    /// For a request without a response. After a restore, the page is granted again; if the backend
-    /// may write to it, it is cleared first.
-    Lent(Access),
-    /// Holds received data. After a restore, the page is not granted again.
+    /// For a request without a response. After a restore, the page is granted again, and only this
+    /// number of bytes at its start is kept.
+    Lent(Access, usize),
+    /// For a request with a response. After a restore, the page is not granted again with its
+    /// content.
     Received,
 }
 
@@ -76,8 +77,8 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
 
     /// Continues a ring after a suspend, with the pages that it had. If the suspend was cancelled,
     /// the backend still uses the ring. If the domain was restored, the pages are granted to the
-    /// domain `restored`, with an empty ring. That domain sees the content of no page but those of
-    /// [`PageUse::Lent`] for reading. Call [`take_responses`](Self::take_responses) first.
+    /// domain `restored`, with an empty ring. Of the former content, that domain sees only what
+    /// [`PageUse::Lent`] keeps. Call [`take_responses`](Self::take_responses) first.
     ///
     /// `used` returns how a page is used; `None` if it is free. Returns `None` if the pages are not
     /// those of the ring, or if their grants cannot be withdrawn. Unless this succeeds, the pages
@@ -102,18 +103,20 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
             return Ok(None);
         }
         let grant = |page: &mut DevicePage<'t>, used| match (restored, used) {
-            (Some(peer), PageUse::Lent(access)) => {
+            (Some(peer), PageUse::Lent(access, kept)) => {
                 if !page.recover(table) {
                     return Ok(None);
                 }
-                if access == Access::ReadWrite {
-                    page.clear();
-                }
+                page.clear_from(kept);
                 page.lend_away(table, peer, access).map(Some)
             }
-            _ => Ok(page.resume(table)),
+            (Some(_), PageUse::Received) => {
+                page.set_stale();
+                Ok(page.resume(table))
+            }
+            (None, _) => Ok(page.resume(table)),
         };
-        let granted = grant(ring_page, PageUse::Lent(Access::ReadWrite))
+        let granted = grant(ring_page, PageUse::Lent(Access::ReadWrite, 0))
             .inspect_err(|_| suspension.reference = ring_page.deferred())?;
         let Some(granted) = granted else { return Ok(None) };
         let ring = match restored {

@@ -14,7 +14,11 @@ use crate::platform::PAGE_SIZE;
 /// deferred: [`into_page`](Self::into_page) or the next driver recovers the page once the backend
 /// no longer uses it.
 #[derive(Debug)]
-pub struct DevicePage<'t>(State<'t>);
+pub struct DevicePage<'t> {
+    state: State<'t>,
+    /// True if the page can hold data of a former backend. It is cleared before it is granted.
+    stale: bool,
+}
 
 #[derive(Debug)]
 enum State<'t> {
@@ -27,13 +31,13 @@ enum State<'t> {
 
 impl From<Page> for DevicePage<'_> {
     fn from(page: Page) -> Self {
-        Self(State::Owned(page))
+        Self { state: State::Owned(page), stale: false }
     }
 }
 
 impl From<DeferredGrant> for DevicePage<'_> {
     fn from(deferred: DeferredGrant) -> Self {
-        Self(State::Deferred(deferred))
+        Self { state: State::Deferred(deferred), stale: false }
     }
 }
 
@@ -49,7 +53,7 @@ impl<'t> DevicePage<'t> {
         table: &GrantTable<'_, H, A>,
     ) -> Result<Page, Option<DeferredGrant>> {
         self.take_back();
-        match self.0 {
+        match self.state {
             State::Owned(page) => Ok(page),
             State::Deferred(deferred) => table.recover(deferred).map_err(Some),
             State::Lent(grant) => Err(Some(grant.defer())),
@@ -64,22 +68,24 @@ impl DevicePage<'_> {
     #[must_use]
     pub fn detach(mut self) -> DevicePage<'static> {
         self.defer();
-        DevicePage(match self.0 {
+        let state = match self.state {
             State::Owned(page) => State::Owned(page),
             State::Deferred(deferred) => State::Deferred(deferred),
             State::Lent(_) | State::Away => State::Away,
-        })
+        };
+        DevicePage { state, stale: self.stale }
     }
 }
 
 /// The operations of drivers.
 impl<'t> DevicePage<'t> {
-    /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it,
-    /// and clears it, because the next backend can be another one.
+    /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it.
+    /// Clears a page that was deferred or that holds data of a former backend, because the next
+    /// backend can be another one.
     pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
-        let was_deferred = self.deferred().is_some();
+        let is_stale = self.stale || self.deferred().is_some();
         let is_free = self.recover(table);
-        if was_deferred {
+        if is_stale {
             self.clear();
         }
         is_free
@@ -87,30 +93,41 @@ impl<'t> DevicePage<'t> {
 
     /// Returns whether the page is free, as [`is_free`](Self::is_free) does, but keeps its content.
     pub(crate) fn recover<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
-        self.0 = match mem::replace(&mut self.0, State::Away) {
+        self.state = match mem::replace(&mut self.state, State::Away) {
             State::Deferred(deferred) => match table.recover(deferred) {
                 Ok(page) => State::Owned(page),
                 Err(deferred) => State::Deferred(deferred),
             },
             other => other,
         };
-        matches!(self.0, State::Owned(_))
+        matches!(self.state, State::Owned(_))
     }
 
     /// Clears the page if it is free, so a backend does not see its former content.
-    pub(crate) fn clear(&self) {
-        if let State::Owned(page) = &self.0 {
+    pub(crate) fn clear(&mut self) {
+        self.clear_from(0);
+    }
+
+    /// Clears the page as [`clear`](Self::clear) does, but keeps the first `start` bytes.
+    pub(crate) fn clear_from(&mut self, start: usize) {
+        if let State::Owned(page) = &self.state {
             const ZEROS: [u8; 64] = [0; 64];
-            for offset in (0..PAGE_SIZE).step_by(ZEROS.len()) {
-                // The offsets are within the page.
-                let _ = page.copy_from(offset, &ZEROS);
+            for offset in (start..PAGE_SIZE).step_by(ZEROS.len()) {
+                // The bytes are within the page.
+                let _ = page.copy_from(offset, &ZEROS[..ZEROS.len().min(PAGE_SIZE - offset)]);
             }
+            self.stale = false;
         }
+    }
+
+    /// Records that the page holds data of a former backend.
+    pub(crate) fn set_stale(&mut self) {
+        self.stale = true;
     }
 
     /// Returns the page's content, unless its grant is deferred.
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
-        match &self.0 {
+        match &self.state {
             State::Owned(page) => Some(page),
             State::Lent(grant) => Some(grant.bytes()),
             State::Deferred(_) | State::Away => None,
@@ -120,7 +137,7 @@ impl<'t> DevicePage<'t> {
     /// True if the page is granted for a request.
     #[cfg(feature = "net")]
     pub(crate) const fn is_lent(&self) -> bool {
-        matches!(self.0, State::Lent(_))
+        matches!(self.state, State::Lent(_))
     }
 
     /// Lends the page, which is free.
@@ -133,7 +150,7 @@ impl<'t> DevicePage<'t> {
         match self.lend_away(table, peer, access) {
             Ok(grant) => {
                 let reference = grant.reference();
-                self.0 = State::Lent(grant);
+                self.state = State::Lent(grant);
                 Ok(reference)
             }
             Err(error) => Err(error),
@@ -147,14 +164,14 @@ impl<'t> DevicePage<'t> {
         peer: Domid,
         access: Access,
     ) -> Result<Grant<'t>, GrantError> {
-        match mem::replace(&mut self.0, State::Away) {
+        match mem::replace(&mut self.state, State::Away) {
             State::Owned(page) => table.lend(page, peer, access).map_err(|error| {
                 let reason = error.error();
-                self.0 = State::Owned(error.page);
+                self.state = State::Owned(error.page);
                 reason
             }),
             other => {
-                self.0 = other;
+                self.state = other;
                 Err(GrantError::Full)
             }
         }
@@ -162,7 +179,7 @@ impl<'t> DevicePage<'t> {
 
     /// Withdraws the page from the backend, or defers its grant.
     pub(crate) fn take_back(&mut self) {
-        self.0 = match mem::replace(&mut self.0, State::Away) {
+        self.state = match mem::replace(&mut self.state, State::Away) {
             State::Lent(grant) => withdraw(grant),
             other => other,
         };
@@ -170,17 +187,17 @@ impl<'t> DevicePage<'t> {
 
     /// Takes the grant out of a ring.
     pub(crate) fn put_back(&mut self, grant: Grant<'t>) {
-        self.0 = withdraw(grant);
+        self.state = withdraw(grant);
     }
 
     /// Takes the grant out of a ring, and defers it.
     pub(crate) fn put_back_deferred(&mut self, grant: Grant<'t>) {
-        self.0 = State::Deferred(grant.defer());
+        self.state = State::Deferred(grant.defer());
     }
 
     /// Defers the page's grant, if it is granted.
     pub(crate) fn defer(&mut self) {
-        self.0 = match mem::replace(&mut self.0, State::Away) {
+        self.state = match mem::replace(&mut self.state, State::Away) {
             State::Lent(grant) => State::Deferred(grant.defer()),
             other => other,
         };
@@ -188,7 +205,7 @@ impl<'t> DevicePage<'t> {
 
     /// Returns the reference of a deferred grant.
     pub(crate) const fn deferred(&self) -> Option<GrantRef> {
-        match &self.0 {
+        match &self.state {
             State::Deferred(deferred) => Some(deferred.reference()),
             _ => None,
         }
@@ -197,7 +214,7 @@ impl<'t> DevicePage<'t> {
     /// Returns the reference of the page, if it is granted for a request.
     #[cfg(feature = "blk")]
     pub(crate) const fn reference(&self) -> Option<GrantRef> {
-        match &self.0 {
+        match &self.state {
             State::Lent(grant) => Some(grant.reference()),
             _ => None,
         }
@@ -206,12 +223,13 @@ impl<'t> DevicePage<'t> {
     /// Takes the page's grant, which was deferred before a suspend. If the domain was restored, the
     /// new table does not grant the page to any domain.
     pub(crate) fn resume<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<Grant<'t>> {
-        match mem::replace(&mut self.0, State::Away) {
-            State::Deferred(deferred) => {
-                table.resume(deferred).map_err(|deferred| self.0 = State::Deferred(deferred)).ok()
-            }
+        match mem::replace(&mut self.state, State::Away) {
+            State::Deferred(deferred) => table
+                .resume(deferred)
+                .map_err(|deferred| self.state = State::Deferred(deferred))
+                .ok(),
             other => {
-                self.0 = other;
+                self.state = other;
                 None
             }
         }
@@ -219,7 +237,7 @@ impl<'t> DevicePage<'t> {
 
     /// Records that the page is granted.
     pub(crate) fn set_lent(&mut self, grant: Grant<'t>) {
-        self.0 = State::Lent(grant);
+        self.state = State::Lent(grant);
     }
 }
 

@@ -44,7 +44,8 @@ struct DiskState {
     read_only: bool,
     fault: Option<BackendFault>,
     flushes: u32,
-    /// Whether each page for a read held anything but zeros; `None` if this is not recorded.
+    /// Whether each page held anything but zeros and the data of a write; `None` if this is not
+    /// recorded.
     pages: Option<Vec<bool>>,
     keys: Vec<(&'static str, String)>,
 }
@@ -96,8 +97,8 @@ impl Disk {
         self.state().flushes
     }
 
-    /// Records from now whether each page that a guest grants for a read holds anything but zeros
-    /// before the read. Returns the former record.
+    /// Records from now whether each page that a guest grants holds anything but zeros before the
+    /// request is carried out. The data of a write does not count. Returns the former record.
     pub fn record_pages(&self) -> Vec<bool> {
         self.state().pages.replace(Vec::new()).unwrap_or_default()
     }
@@ -253,12 +254,15 @@ fn move_segment(
     let content = disk.content.get_mut(begin..begin.checked_add(sectors * SECTOR)?)?;
     let of = ForeignGrant { domain: host.domain, reference: GrantRef(segment.gref) };
     let (grants, space) = (Xen::new(host.guest.xen()).grants(), host.guest.space());
-    if let (false, Some(pages)) = (writes, &mut disk.pages) {
+    let offset = u16::from(first) * SECTOR as u16;
+    if let Some(pages) = &mut disk.pages {
         let mut former = [0; PAGE_SIZE];
         grants.copy_from_grant(&space, of, 0, &mut former).ok()?;
+        if writes {
+            former[usize::from(offset)..][..content.len()].fill(0);
+        }
         pages.push(former != [0; PAGE_SIZE]);
     }
-    let offset = u16::from(first) * SECTOR as u16;
     let copied = if writes {
         grants.copy_from_grant(&space, of, offset, content)
     } else {
