@@ -226,20 +226,23 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
     }
 
     /// Takes the responses of the former backend, whose requests are not repeated, and ends the
-    /// requests that were cancelled.
+    /// requests that were cancelled. Does nothing if the first page is not that of the ring.
     fn take_responses<'t, A>(
         &mut self,
         table: &GrantTable<'t, H, A>,
         pages: &mut [DevicePage<'t>],
     ) {
         let Self { requests, broken, ring, .. } = self;
-        DeviceRing::<Blkif>::take_responses(table, ring, pages, |ring| {
+        let taken = DeviceRing::<Blkif>::take_responses(table, ring, pages, |ring| {
             // After an invalid response, the other requests are repeated.
             while !*broken {
                 let Some(response) = ring.pop() else { break };
                 *broken = complete(requests, &response).is_none();
             }
         });
+        if !taken {
+            return;
+        }
         *broken = false;
         for request in requests.iter_mut() {
             if request.progress == Progress::Cancelled {

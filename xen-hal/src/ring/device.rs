@@ -143,22 +143,23 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     }
 
     /// Calls `take` with the ring that a domain had before it was restored. The ring's page stays
-    /// deferred. Does nothing if the first page is not that of the ring.
+    /// deferred. Does nothing and returns false if the first page is not that of the ring.
     #[cfg(feature = "blk")]
     pub(crate) fn take_responses<H, A>(
         table: &GrantTable<'t, H, A>,
         suspension: &mut Suspension,
         pages: &mut [DevicePage<'t>],
         take: impl FnOnce(&mut FrontRing<Grant<'t>, P>),
-    ) {
+    ) -> bool {
         let is_ring = |page: &&mut DevicePage<'_>| page.deferred() == suspension.reference;
-        let Some(page) = pages.first_mut().filter(is_ring) else { return };
-        let Some(grant) = page.resume(table) else { return };
+        let Some(page) = pages.first_mut().filter(is_ring) else { return false };
+        let Some(grant) = page.resume(table) else { return false };
         let mut ring = FrontRing::from_parts(grant, suspension.position);
         take(&mut ring);
         let (grant, position) = ring.into_parts();
         suspension.position = position;
         page.put_back_deferred(grant);
+        true
     }
 
     /// Returns the grant reference of the ring.
