@@ -130,5 +130,5 @@ pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Pr
 pub use guest::{Deadline, DomainLocal, Guest, ProgramResult, Snapshot, hostile_peer};
 #[cfg(target_arch = "x86_64")]
 pub use machine::storm_with_dom0;
-pub use machine::{Machine, Report, for_each_seed, storm};
+pub use machine::{Machine, Report, for_each_seed, runs_all_seeds, storm};
 pub use platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};

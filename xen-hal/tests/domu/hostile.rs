@@ -22,7 +22,7 @@ use xen_pac::grant_table::GrantReservedRef;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::xenstore::{XenstoreConnection, XenstoreDomainInterface, xenstore_server_features};
 use xen_sim::backend::Dom0;
-use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed, runs_all_seeds};
 
 use super::{kernel, operator};
 
@@ -259,7 +259,9 @@ fn each_operation_ends_whatever_the_control_domain_writes() {
             Ok(machine.run()?)
         });
     }
-    let counts = counts.lock().unwrap();
-    assert_eq!(counts.len(), 14);
-    assert!(counts.values().flatten().all(|count| *count > 0), "{counts:?}");
+    if runs_all_seeds() {
+        let counts = counts.lock().unwrap();
+        assert_eq!(counts.len(), 14);
+        assert!(counts.values().flatten().all(|count| *count > 0), "{counts:?}");
+    }
 }

@@ -24,6 +24,7 @@ use xen_hal::xenstore::{AsyncStore, AsyncTree, Store, StoreError, WatchEvent};
 use xen_sim::backend::{BackendFault, Device, Disk, Dom0, Network};
 use xen_sim::{
     DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, for_each_seed,
+    runs_all_seeds,
 };
 
 use crate::port::{EVENTS, WAKERS, run, spawn, spawn_background, start};
@@ -216,7 +217,7 @@ fn a_console_operation_can_be_dropped_at_each_await_point() {
         assert!(dom0.printed(guest).as_bytes() == expected);
         Ok(report)
     });
-    assert!(DROPPED_FLUSHES.load(Ordering::Relaxed) > 0);
+    assert!(!runs_all_seeds() || DROPPED_FLUSHES.load(Ordering::Relaxed) > 0);
 }
 
 const DISK: &str = "device/vbd/51712";

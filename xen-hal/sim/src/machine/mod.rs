@@ -19,7 +19,7 @@ use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
 #[cfg(target_arch = "x86_64")]
 pub use seeds::storm_with_dom0;
-pub use seeds::{for_each_seed, storm};
+pub use seeds::{for_each_seed, runs_all_seeds, storm};
 
 /// The environment variable that limits the run time of a machine, in seconds, and the default.
 const LIMIT_VARIABLE: &str = "XEN_SIM_TIME_LIMIT";

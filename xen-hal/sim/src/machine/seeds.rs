@@ -41,6 +41,13 @@ pub fn for_each_seed(count: u64, run: impl FnMut(u64) -> Result<Report, Box<dyn 
     }
 }
 
+/// Returns true if [`for_each_seed`] runs all seeds, false if `XEN_SIM_SEED` names one. Check only
+/// then what the runs have in common, such as how many of them reached a state.
+#[must_use]
+pub fn runs_all_seeds() -> bool {
+    env::var_os(SEED_VARIABLE).is_none()
+}
+
 /// Runs `program` as the only domain of a machine, under [`FaultRates::storm`], with `count` seeds.
 ///
 /// ```
