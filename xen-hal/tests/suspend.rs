@@ -26,6 +26,7 @@ use xen_hal::xenstore::{Store, Tree};
 use xen_hal::{Error, Xen};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::hvm::CallbackVia;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::shared_info::raw;
 use xen_pac::vcpu::Runstate;
 use xen_sim::backend::Dom0;
@@ -425,6 +426,37 @@ fn each_hypercall_of_a_registration_can_fail_and_be_repeated() {
             assert!((1..=2).contains(&repeated), "{fails}: {repeated} hypercalls more");
         }
         assert_eq!(undisturbed, second);
+    }
+}
+
+/// A domain is registered without the flag on a Xen that lacks it. Other errors are returned.
+#[test]
+fn a_xen_without_the_update_flag_does_not_end_a_restore() {
+    for (errno, is_lacking) in
+        [(Errno::EINVAL, true), (Errno::ENOSYS, true), (Errno::EPERM, false), (Errno::EIO, false)]
+    {
+        let mut machine = Machine::new(Profile::DOMU, 1).unwrap().fault_rates(FaultRates::none());
+        let kernel = move |guest: Guest| {
+            let domain = register(guest, Counter::new());
+            assert!(domain.update_flag().is_some());
+            let Suspended::Restored(restored) = suspend(guest, domain) else {
+                panic!("no suspend is cancelled")
+            };
+            guest.fail(Fault::Each(HypercallNr::VM_ASSIST, errno));
+            match restored.register(|domain| now(guest, domain)) {
+                Ok(domain) => {
+                    assert!(is_lacking && domain.update_flag().is_none());
+                    let area = domain.runstate(FIRST).expect("it is registered");
+                    assert_eq!(area.read_own().state, Runstate::RUNNING);
+                }
+                Err(RestoreError { error, .. }) => {
+                    let text = format!("{error:?}");
+                    assert!(!is_lacking && text.contains(&format!("{errno:?}")), "{text}");
+                }
+            }
+        };
+        machine.domain(DomainConfig::new().vcpus(2).pages(64), kernel).unwrap();
+        machine.run().unwrap_or_else(|failure| panic!("with {errno:?}: {failure}"));
     }
 }
 
