@@ -70,7 +70,7 @@ pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release,
         .iter()
         .filter(|(_, known)| *known == version)
         .map(|(release, _)| *release);
-    let mut misfits: Vec<(usize, Release)> =
+    let mut misfits: Vec<((usize, usize), Release)> =
         candidates.map(|release| (misfit(measured, facts, release), release)).collect();
     misfits.sort_unstable();
     match misfits.as_slice() {
@@ -91,12 +91,15 @@ pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release,
     }
 }
 
-/// How many names of a release's facts the headers lack or give another meaning, and how many they
-/// have besides: without these, headers fit each release before them that dropped nothing.
-fn misfit(measured: &[(&str, &Measured)], facts: &Facts, release: Release) -> usize {
+/// How badly headers fit a release: first, how many names of its facts they lack or give another
+/// meaning; then, how many they have besides. Updates of a release add names of later ones, and
+/// drop none. Without the second number, headers would fit each release before them that dropped
+/// nothing.
+fn misfit(measured: &[(&str, &Measured)], facts: &Facts, release: Release) -> (usize, usize) {
     let tables =
         measured.iter().map(|(arch, measured)| (*measured).clone().into_table(release, arch));
     let agreements = tables.filter_map(|table| compare(&table, facts));
-    let misfits = |found: Agreement| found.different.len() + found.lost.len() + found.new.len();
-    agreements.map(misfits).sum()
+    agreements.fold((0, 0), |(lost, new), found| {
+        (lost + found.different.len() + found.lost.len(), new + found.new.len())
+    })
 }
