@@ -13,7 +13,7 @@ use super::{Vcpu, VcpuError};
 use crate::atomic::{Ordering, fence};
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
-use crate::version::{CommandError, Version};
+use crate::version::Version;
 
 /// A vCPU's state, when it began, and the time that the vCPU has spent in each state.
 ///
@@ -54,11 +54,7 @@ impl UpdateFlag {
     pub fn request(xen: impl Hypercall) -> Result<Self, VcpuError> {
         let flag = VmAssistType::RUNSTATE_UPDATE_FLAG;
         xen.call(vm_assist::Enable, flag.0 as usize).map_err(|errno| {
-            let name = "VMASST_TYPE_runstate_update_flag";
-            match Version::new(&xen).lacking(flag.since(), errno) {
-                Some((since, running)) => CommandError::Release { name, since, running, errno },
-                None => CommandError::Refused { name, errno },
-            }
+            Version::new(&xen).refused("VMASST_TYPE_runstate_update_flag", flag.since(), errno)
         })?;
         Ok(Self(()))
     }

@@ -198,7 +198,18 @@ impl<H: Hypercall> Version<H> {
         if !C::HONOURED && is_unknown(errno) {
             return CommandError::Architecture { name, errno };
         }
-        match self.lacking(Some(C::HONOURED_SINCE), errno) {
+        self.refused(name, Some(C::HONOURED_SINCE), errno)
+    }
+
+    /// Returns the error of what Xen has since a release, and refused.
+    #[cold]
+    pub(crate) fn refused(
+        &self,
+        name: &'static str,
+        since: Option<Release>,
+        errno: Errno,
+    ) -> CommandError {
+        match self.lacking(since, errno) {
             Some((since, running)) => CommandError::Release { name, since, running, errno },
             None => CommandError::Refused { name, errno },
         }
