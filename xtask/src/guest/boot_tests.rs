@@ -1,6 +1,7 @@
 use super::{boot, cpu_time, until_parent_ends};
 use crate::guest::emulator::Emulation;
 use crate::guest::verdict::End;
+use crate::tools::find_program;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ fn after_the_last_word_the_wait_is_short() {
 
 #[test]
 fn the_emulator_ends_with_the_thread_that_started_it() {
+    assert!(find_program("setpriv").is_some(), "expected setpriv, of Debian's package util-linux");
     let start = || {
         let child = until_parent_ends(Path::new("sleep")).arg("60").spawn().unwrap();
         // setpriv has asked for the signal when it has started the program.
