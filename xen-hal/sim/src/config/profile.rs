@@ -47,7 +47,8 @@ pub struct Profile {
     /// The role of domains whose [`DomainConfig`](crate::DomainConfig) sets none.
     pub role: Role,
     /// Whether x86 guests are 32-bit: Xen then answers through its compatibility layer, which
-    /// translates arguments first. Memory keeps the layout of the program's own architecture.
+    /// translates arguments first. Memory keeps the layout of the program's own architecture. On
+    /// Arm, this has no effect.
     pub is_compat: bool,
 }
 
@@ -88,6 +89,11 @@ impl Profile {
     /// Returns whether this release is at least `major.minor`.
     pub(crate) fn since(self, major: u16, minor: u16) -> bool {
         self.release >= Release::new(major, minor)
+    }
+
+    /// Returns whether Xen answers through its compatibility layer.
+    pub(crate) fn translates(self) -> bool {
+        self.is_compat && !self.is_arm()
     }
 
     /// Returns whether Xen takes a reference of a page through a frame where it is a grant

@@ -35,7 +35,7 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
         command::Copy::NUMBER => each(call, at, count, grant_copy::copy),
         command::QuerySize::NUMBER => single(call, at, count, query_size),
         // The compatibility layer translates an empty list without a call.
-        command::SetupTable::NUMBER if call.state.profile.is_compat && count == 0 => Ok(0),
+        command::SetupTable::NUMBER if call.state.profile.translates() && count == 0 => Ok(0),
         command::SetupTable::NUMBER => single(call, at, count, setup_table),
         command::SetVersion::NUMBER => set_version(call, at),
         command::GetVersion::NUMBER => call.update(at, get_version),
@@ -156,7 +156,7 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
         let at = asked.frame_list.as_ptr().wrapping_add(index).addr();
         let written = call.write(at, frame.0 as XenPfn);
         // The compatibility layer has copied the status before it copies the list.
-        if written.is_err() && !call.state.profile.is_compat {
+        if written.is_err() && !call.state.profile.translates() {
             asked.status = GrantStatus::BAD_VIRT_ADDR;
         }
     }

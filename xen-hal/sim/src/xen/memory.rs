@@ -112,7 +112,7 @@ const TOOLSTACK: [ToolstackRow; 13] = {
 fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
     let row = TOOLSTACK.iter().find(|(number, ..)| *number == command).ok_or(Errno::ENOSYS)?;
     let (_, size, control, guest, on_arm) = *row;
-    if call.state.profile.is_compat {
+    if call.state.profile.translates() {
         match command {
             CLAIM_PAGES => return Err(Errno::ENOSYS),
             command::MachphysMfnList::NUMBER | command::MachphysCompatMfnList::NUMBER => {
@@ -137,7 +137,7 @@ fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> 
     let asked: XenMemoryDomain = call.read(at)?;
     let target = call.own_target(asked.domid)?;
     // The result has 32 bits for a 32-bit guest.
-    let limit = if call.state.profile.is_compat { i32::MAX as usize } else { usize::MAX };
+    let limit = if call.state.profile.translates() { i32::MAX as usize } else { usize::MAX };
     Ok(what(call, target).min(limit))
 }
 
@@ -271,7 +271,7 @@ fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answe
         let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
         Ok::<_, Errno>((index, call.read(asked.gpfns.as_ptr().wrapping_add(page).addr())?))
     };
-    if call.state.profile.is_compat {
+    if call.state.profile.translates() {
         // `compat_memory_op` translates the lists before anything else: here all of them, there as
         // much as fits into its buffer.
         extents.clone().try_for_each(|page| extent(call, page).map(|_| ()))?;

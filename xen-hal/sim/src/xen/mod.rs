@@ -76,7 +76,7 @@ pub(crate) fn call(
     // A timer that was set to the past fires before the program continues.
     call.state.pass_time(0);
     let mut value = answer.map_or_else(refusal, |answer| answer as isize);
-    if call.state.profile.is_compat {
+    if call.state.profile.translates() {
         // The guest sees 32 bits of the register.
         value = value as i32 as isize;
     }
@@ -142,7 +142,7 @@ fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, d, _]: [usize; 5]) -> An
         HypercallNr::HYPFS_OP if !control => Err(Errno::EPERM),
         HypercallNr::HYPFS_OP => Err(Errno::EINVAL),
         // The compatibility layer translates an empty list without a call.
-        HypercallNr::MMUEXT_OP if call.state.profile.is_compat && b == 0 => Ok(0),
+        HypercallNr::MMUEXT_OP if call.state.profile.translates() && b == 0 => Ok(0),
         HypercallNr::MMUEXT_OP if !arm => Err(mmuext(call, Domid(d as u16))),
         // No domain has a device model.
         HypercallNr::DM_OP if !arm => Err(Errno::ENODATA),
