@@ -56,7 +56,7 @@ pub struct DevicePages {
 
 /// Uses everything, suspends the domain when the toolstack requests it, and uses everything again.
 /// Returns the first request that is not a suspend. `reopen` opens the rings again after a restore.
-/// `tell` prints the transcript: what the domain has after each suspend.
+/// `print` gets the lines of the transcript: what the domain has after each suspend.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub fn restore<H, A, V, W, C>(
     mut pages: DevicePages,
     services: Services<'_, '_, '_, H, V, W, C>,
     mut reopen: impl FnMut(&mut Console<'_, H, V>, &mut Store<'_, H, W>) -> Result<(), Error>,
-    tell: &mut dyn FnMut(Arguments<'_>),
+    print: &mut dyn FnMut(Arguments<'_>),
 ) -> Result<ShutdownRequest, Error>
 where
     H: Hypercall + Copy,
@@ -94,9 +94,9 @@ where
             let (Some(how), Some(before)) = (how, last.replace(present)) else {
                 return Ok(writeln!(console, "READY")?);
             };
-            tell(format_args!("  the disk's requests: answered, once each"));
+            print(format_args!("  the disk's requests: answered, once each"));
             if how == CANCELLED {
-                tell(format_args!("  lost frames: {}", lost.ok_or(MISSING)?));
+                print(format_args!("  lost frames: {}", lost.ok_or(MISSING)?));
             }
             store.write(KEY, how)?;
             Ok(writeln!(console, "{how}: all works, {} ms later", (present - before).as_millis())?)
@@ -115,23 +115,23 @@ where
             Suspended::Cancelled(same) => {
                 domain = same;
                 how = Some(CANCELLED);
-                tell(format_args!("{CANCELLED}:"));
-                before.show(xen, first_word(), tell)?;
+                print(format_args!("{CANCELLED}:"));
+                before.show(xen, first_word(), print)?;
+                before.close(xen)?;
             }
             Suspended::Restored(restored) => {
                 how = Some("restored");
-                tell(format_args!("restored:"));
-                before.show(xen, first_word(), tell)?;
+                print(format_args!("restored:"));
+                before.show(xen, first_word(), print)?;
                 domain = restored.register(now).map_err(|error| error.error)?;
                 reopen(console, store)?;
                 let mut buffer = [0; 64];
                 let event = store.event(&mut buffer)?;
-                tell(format_args!("  xenstore's first event: {event:?}"));
+                print(format_args!("  xenstore's first event: {event:?}"));
                 control = ShutdownControl::watch(store)?;
             }
         }
-        before.show_store(store, tell)?;
-        before.close(xen, how == Some(CANCELLED))?;
+        before.show_store(store, print)?;
     }
 }
 
@@ -168,29 +168,29 @@ impl Before {
         &self,
         xen: Xen<H>,
         first_word: u64,
-        tell: &mut dyn FnMut(Arguments<'_>),
+        print: &mut dyn FnMut(Arguments<'_>),
     ) -> Result<(), Error> {
         let callback = xen.hvm().get_raw(HvmParam::CALLBACK_IRQ)?;
-        tell(format_args!("  the callback: {callback:#x}"));
+        print(format_args!("  the callback: {callback:#x}"));
         let page = if first_word == u64::MAX { "reads as ones" } else { "is mapped" };
-        tell(format_args!("  the shared page: {page}"));
+        print(format_args!("  the shared page: {page}"));
         for (name, port) in [("IPI", self.ipi), ("VIRQ", self.virq)] {
             let binding = match (xen.events().status(port)?.binding, name) {
                 (Binding::Closed, _) => "closed",
                 (Binding::Ipi, "IPI") | (Binding::Virq { .. }, "VIRQ") => "open",
                 _ => "another channel",
             };
-            tell(format_args!("  the {name}'s port: {binding}"));
+            print(format_args!("  the {name}'s port: {binding}"));
         }
         let same = |is_same: bool| if is_same { "the same" } else { "another" };
         let before = self.rings.into_iter().zip(rings(xen)?);
         for ((name, ..), (old, new)) in RINGS.into_iter().zip(before) {
             let [frame, port] = [0, 1].map(|index| same(old[index] == new[index]));
-            tell(format_args!("  {name} ring: {frame} frame, {port} port"));
+            print(format_args!("  {name} ring: {frame} frame, {port} port"));
         }
         let size = xen.grants().query_size(Domid::SELF)?;
         let version = xen.grants().version(Domid::SELF)?;
-        tell(format_args!("  the grant table: version {version}, pages: {}", size.frames));
+        print(format_args!("  the grant table: version {version}, pages: {}", size.frames));
         Ok(())
     }
 
@@ -198,32 +198,28 @@ impl Before {
     fn show_store<H: Hypercall + Copy, W: Wait>(
         &self,
         store: &mut Store<'_, H, W>,
-        tell: &mut dyn FnMut(Arguments<'_>),
+        print: &mut dyn FnMut(Arguments<'_>),
     ) -> Result<(), Error> {
         let is_same = store.read_number::<u16>("domid")? == self.domain.0;
-        tell(format_args!(
+        print(format_args!(
             "  the domain's number: {}",
             if is_same { "the same" } else { "another" }
         ));
         match store.exists(KEY) {
             Ok(is_there) => {
                 let kept = if is_there { "kept" } else { "gone" };
-                tell(format_args!("  the guest's node: {kept}"));
+                print(format_args!("  the guest's node: {kept}"));
             }
-            Err(StoreError::Refused(errno)) => tell(format_args!("  the guest's node: {errno}")),
+            Err(StoreError::Refused(errno)) => print(format_args!("  the guest's node: {errno}")),
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    /// Closes the channels, which are open only after a cancelled suspend.
-    fn close<H: Hypercall + Copy>(self, xen: Xen<H>, are_open: bool) -> Result<(), Error> {
-        for port in [self.ipi, self.virq] {
-            if are_open {
-                xen.events().close(port)?;
-            }
-        }
-        Ok(())
+    /// Closes the channels. A restore has closed them.
+    fn close<H: Hypercall + Copy>(&self, xen: Xen<H>) -> Result<(), Error> {
+        xen.events().close(self.ipi)?;
+        Ok(xen.events().close(self.virq)?)
     }
 }
 

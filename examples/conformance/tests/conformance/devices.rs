@@ -148,14 +148,14 @@ fn a_suspended_domain_prints_the_recorded_lines() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let printed = Arc::clone(&lines);
         let program = move |guest: Guest, console, store| {
-            let mut tell = |line: std::fmt::Arguments<'_>| {
+            let mut print = |line: std::fmt::Arguments<'_>| {
                 let line = line.to_string();
                 if line == "cancelled:" {
                     guest.set_fault_rates(FaultRates { cancelled_suspends: 0, ..rates });
                 }
                 printed.lock().expect("no vCPU panics").push(line);
             };
-            suspended(guest, console, store, &mut tell)
+            suspended(guest, console, store, &mut print)
         };
         let mut requests = 0;
         let operator = move |now: &mut Operator<'_>| {
@@ -188,7 +188,7 @@ fn suspended(
     guest: Guest,
     mut console: GuestConsole,
     mut store: GuestStore,
-    tell: &mut dyn FnMut(std::fmt::Arguments<'_>),
+    print: &mut dyn FnMut(std::fmt::Arguments<'_>),
 ) -> Outcome<()> {
     let time_line: &Monotonic = Box::leak(Box::new(Monotonic::new()));
     let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
@@ -224,7 +224,7 @@ fn suspended(
         // SAFETY: as above.
         Ok(unsafe { store.reopen(|frame| guest.frame(frame)) }?)
     };
-    restore(domain, page(guest, 9)?, pages, services, reopen, tell)?;
+    restore(domain, page(guest, 9)?, pages, services, reopen, print)?;
     Ok(console.flush()?)
 }
 

@@ -81,11 +81,11 @@ fn main(boot: Boot) -> Result<(), Error> {
         Ok(unsafe { store.reopen(rt::at) }?)
     };
     let mut written = 0;
-    let mut tell = |line: core::fmt::Arguments<'_>| {
+    let mut print = |line: core::fmt::Arguments<'_>| {
         written += 1;
         println!("| {line}");
     };
-    let request = restore(domain, page(&LENT)?, pages, services, reopen, &mut tell)?;
+    let request = restore(domain, page(&LENT)?, pages, services, reopen, &mut print)?;
     println!("guest: lines written: {written}");
     if request == ShutdownRequest::Reboot {
         console.flush()?;
