@@ -373,8 +373,8 @@ fn cross_x86() -> Step {
     cross("cross-x86", &[], |line| bare_x86(&format!("{line} {X86_CORE}")))
 }
 
-/// Returns the step for aarch64, which also checks the simulator, because it runs on aarch64 Linux
-/// hosts, and the C library. It uses the standard library of the unit tests.
+/// Returns the step for aarch64, which also compiles the simulator, for aarch64 Linux hosts, and
+/// the C library. It uses the standard library of the unit tests.
 fn cross_aarch64() -> Step {
     let call = |line: &str| hosted("aarch64-unknown-linux-gnu", line);
     let mut step = cross("cross-aarch64", &[], call);

@@ -221,7 +221,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         self.call(number, [command as usize, at, 0, 0])
     }
 
-    /// Maps one of Xen's pages to where the program looks for it.
+    /// Maps a Xen page to where the program looks for it.
     fn put_back(&self, space: u64, index: u64, page: usize) {
         use xen_pac::memory::XenAddToPhysmap as Asked;
         let at = self.clear_argument();

@@ -6,7 +6,7 @@ use super::{Entry, State, VcpuKey};
 use crate::raw_memory::MachineFrame;
 
 impl State {
-    /// Returns whether a page is memory of a domain, or one of Xen's pages for it.
+    /// Returns whether a page is memory of a domain, or a Xen page of the domain.
     fn is_page_of(&self, frame: MachineFrame, domain: usize) -> bool {
         let of = &self.domains[domain];
         let tables = [&of.grants.frames, &of.grants.status_frames];
@@ -16,7 +16,7 @@ impl State {
     }
 
     /// Returns the page at a frame of a domain for copies, grants and unmapping: its own memory and
-    /// Xen's pages for it (`get_page_from_gfn`).
+    /// its Xen pages (`get_page_from_gfn`).
     pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
         let is_grant = matches!(self.domains[domain].physmap.get(gfn), Entry::Grant { .. });
         self.own_page_at(domain, gfn).filter(|_| self.profile.finds_grants() || !is_grant)
@@ -86,8 +86,8 @@ impl State {
         physmap.put(at, Entry::Empty, &self.memory).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Empties a frame and gives its page back to Xen (`guest_remove_page`). One of Xen's pages
-    /// stays, but its domain can no longer use it.
+    /// Empties a frame and gives its page back to Xen (`guest_remove_page`). A Xen page stays,
+    /// but its domain can no longer use it.
     pub(crate) fn release_page(&mut self, domain: usize, gfn: u64) -> Result<(), Errno> {
         let page = self.own_page_at(domain, gfn).ok_or(Errno::ENXIO)?;
         let at = self.domains[domain].physmap.frame(gfn).ok_or(Errno::ENXIO)?;

@@ -122,7 +122,7 @@ impl Frames {
         matches!(self.owners[frame.0], Owner::Domain(of) | Owner::Leaving(of) if of == domain)
     }
 
-    /// Returns whether a page is one of Xen's.
+    /// Returns whether a page is a Xen page.
     pub(crate) fn is_of_xen(&self, frame: MachineFrame) -> bool {
         matches!(self.owners[frame.0], Owner::Xen | Owner::Released)
     }
@@ -135,7 +135,7 @@ impl Frames {
         }
     }
 
-    /// Whether one of Xen's pages was released and nothing uses it any more: Xen then takes no
+    /// Returns whether a Xen page was released and nothing uses it any more: Xen then takes no
     /// reference of it (`get_page`).
     pub(crate) fn is_released(&self, frame: MachineFrame) -> bool {
         self.owners[frame.0] == Owner::Released && self.users[frame.0] == 0
@@ -188,7 +188,7 @@ pub(crate) enum Entry {
     Hole,
     /// Memory of the domain.
     Ram(MachineFrame),
-    /// One of Xen's pages.
+    /// A Xen page.
     Xen(MachineFrame),
     /// A granted page, of a peer or of the domain itself.
     Grant {
@@ -219,7 +219,7 @@ pub(crate) struct Physmap {
     near: Vec<Entry>,
     /// The entries of the other frames. Programs cannot access them.
     far: BTreeMap<usize, Entry>,
-    /// The frame that Xen keeps for each of the domain's pages and of Xen's pages for it: the
+    /// The frame that Xen keeps for each page of the domain, Xen pages included: the
     /// machine-to-physical table on x86, `page_get_xenheap_gfn` on Arm. Grants are not in it.
     recorded: BTreeMap<MachineFrame, usize>,
     is_arm: bool,

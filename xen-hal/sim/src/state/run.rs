@@ -162,7 +162,7 @@ impl State {
             }
         }
         leaks.extend(self.mapped_grants(domain));
-        // On x86, mapping one of Xen's pages over memory frees the memory. That is no leak.
+        // On x86, mapping a Xen page over memory frees the memory. That is no leak.
         let initial = FIRST..FIRST + of.initial_pages;
         let is_replaced =
             |(frame, entry): &_| initial.contains(frame) && matches!(entry, Entry::Xen(_));

@@ -355,7 +355,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.recorded(page);
     if arm {
-        // One of Xen's pages that is mapped must be unmapped first. Grants of it do not count.
+        // A mapped Xen page must be unmapped first. Grants of it do not count.
         if from.is_some() && since_4_17 {
             return Err(Errno::EBUSY);
         }

@@ -220,7 +220,7 @@ fn frames_of_xen_and_of_the_callers_own_grants_are_copied() {
         put(t, 1, 0, 0x5a_u8);
         t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
         let table = (Frame(SELF, t.frame(0)), 8 * 8);
-        t.is("one of Xen's pages", part(t, table, (Frame(SELF, t.frame(2)), 0), 2), OKAY);
+        t.is("a Xen page", part(t, table, (Frame(SELF, t.frame(2)), 0), 2), OKAY);
         t.is("its bytes", peek::<u16>(t, 2, 0), PERMIT | READING | WRITING);
         t.is("a grant", copy(t, Frame(SELF, t.frame(9)), Frame(SELF, t.frame(3))), OKAY);
         t.is("its bytes", peek::<u8>(t, 3, 0), 0x5a);
