@@ -503,6 +503,8 @@ fn a_broken_connection_is_started_anew() {
     // The server can empty the ring after the guest has stopped waiting for it.
     works.set(false);
     assert_eq!(store.reconnect(), Err(StoreError::TimedOut));
+    let waiting = store.submit(XsdSockmsgType::READ, &[b"name\0"]);
+    assert_eq!(waiting, Err(StoreError::Broken), "nothing is sent into a ring that can be emptied");
     works.set(true);
     (xen.server.borrow_mut())();
     assert_eq!(store.read("name", &mut buffer), Err(StoreError::Broken));
