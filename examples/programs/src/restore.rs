@@ -255,11 +255,19 @@ fn use_everything<H: Hypercall + Copy, A: AddressSpace + Copy>(
     let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
     let deadline = time_line.instant(now(domain)?) + Duration::from_millis(5);
     xen.vcpu(FIRST).set_singleshot_timer(time_line.system_time(deadline))?;
-    while !bitmaps.clear(timer.port()) {
-        xen.sched().poll(&[timer.port()], None)?;
-    }
-    let present = time_line.instant(now(domain)?);
-    assert!(present >= deadline, "the timer is not early");
+    let mut early = 0;
+    let present = loop {
+        while !bitmaps.clear(timer.port()) {
+            xen.sched().poll(&[timer.port()], None)?;
+        }
+        let present = time_line.instant(now(domain)?);
+        if present >= deadline {
+            break present;
+        }
+        // The periodic timer of the setup raises the same interrupt, once a second.
+        early += 1;
+        assert!(early <= 1, "the timer is not early");
+    };
     let table = domain.grant_table().ok_or(MISSING)?;
     let grant = table.lend(page, Domid(0), Access::ReadOnly).map_err(|error| error.error())?;
     let Ok((_, page)) = grant.revoke() else { panic!("no domain uses the page") };
