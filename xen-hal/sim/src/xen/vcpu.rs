@@ -241,6 +241,10 @@ fn set_periodic(call: &mut Call<'_>, key: VcpuKey, asked: VcpuSetPeriodicTimer) 
 }
 
 fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
+    // The compatibility layer reads the argument before Xen looks at the vCPU.
+    if call.state.profile.translates() {
+        call.read::<VcpuSetSingleshotTimer>(at)?;
+    }
     if key != call.me {
         return Err(Errno::EINVAL);
     }

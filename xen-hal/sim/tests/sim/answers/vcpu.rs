@@ -134,6 +134,17 @@ fn single_shots() {
 }
 
 #[test]
+fn the_compatibility_layer_reads_a_single_shot_first() {
+    let profile = Profile { is_compat: true, ..Profile::DOMU };
+    one(profile, DomainConfig::new().vcpus(2), |t| {
+        t.is("of another, from nowhere", bare(t, 8, 1, NOWHERE), EFAULT);
+        t.is("of another", singleshot(t, 1, 1, 0), EINVAL);
+        t.is("of no vCPU, from nowhere", bare(t, 8, NONE, NOWHERE), ENOENT);
+        t.is("stop of another, from nowhere", bare(t, 9, 1, NOWHERE), EINVAL);
+    });
+}
+
+#[test]
 fn a_block_of_ones_own_up_to_4_17() {
     on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
         let frame = t.frame(0);
