@@ -222,7 +222,8 @@ impl<'s> Comparison<'s> {
         let simulator = self.on_the_simulator(&plan.words())?;
         println!("{NAME}: seed {} on {}: a difference", plan.seed, self.platform);
         let Some(at) = difference(xen, &simulator) else {
-            println!("  in the digests only: the program is not deterministic");
+            let first = plan.lines.unwrap_or_default();
+            println!("  in the digest of the steps from {first} only: it is not deterministic");
             return Ok(());
         };
         let explained = self.on_the_simulator(&format!("{} explain=1", plan.words()))?;

@@ -156,6 +156,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             digest: 0xcbf2_9ce4_8422_2325,
             done: 0,
         };
+        new.await_rings();
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
         // A toolstack fills the reserved entries.
@@ -212,6 +213,43 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             Value::Nowhere => NOWHERE as u64,
             Value::Me => self.me,
         }
+    }
+
+    /// Waits until domain 0 has mapped the rings that it serves and opened their channels. It does
+    /// so while the guest runs.
+    fn await_rings(&self) {
+        use xen_pac::event_channel::{EvtchnState, EvtchnStatus};
+        for ring in [HvmParam::STORE_EVTCHN, HvmParam::CONSOLE_EVTCHN] {
+            let at = self.clear_argument();
+            self.put(at + offset_of!(XenHvmParam, domid), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(XenHvmParam, index), 4, ring.0.into());
+            self.call(HypercallNr::HVM_OP.0, [hvm::GetParam::NUMBER as usize, at, 0, 0]);
+            let port = self.get(at + offset_of!(XenHvmParam, value), 8);
+            let is_unbound = || {
+                let (answer, at) = self.status(port);
+                let status = self.get(at + offset_of!(EvtchnStatus, status), 4);
+                answer == 0 && status == EvtchnState::UNBOUND.0.into()
+            };
+            while is_unbound() {
+                self.machine.relax();
+            }
+        }
+    }
+
+    /// Asks for the state of a port. Returns the answer, and the address of the argument.
+    fn status(&self, port: u64) -> (isize, usize) {
+        use xen_pac::event_channel::{EvtchnStatus, command as event};
+        let at = self.clear_argument();
+        self.put(at + offset_of!(EvtchnStatus, dom), 2, Domid::SELF.0.into());
+        self.put(at + offset_of!(EvtchnStatus, port), 4, port);
+        let command = event::Status::NUMBER as usize;
+        (self.call(HypercallNr::EVENT_CHANNEL_OP.0, [command, at, 0, 0]), at)
+    }
+
+    /// Returns whether a port is connected to one of another domain, by the addresses of its peer
+    /// and its state.
+    fn is_connected_to_another(&self, peer: usize, status: usize) -> bool {
+        self.get(status, 4) == 2 && self.get(peer, 2) != self.me
     }
 
     fn reservation(&self) -> isize {
@@ -375,7 +413,15 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 if matches!(field.kind, Kind::OutPeer(status) if is_peer(status)) {
                     now = self.without_me(now as u32).into();
                 }
-                let is_out = matches!(field.kind, Kind::Out | Kind::OutWord | Kind::OutPeer(_));
+                if let Kind::OutPeerPort(peer, status) = field.kind
+                    && self.is_connected_to_another(at + peer, at + status)
+                {
+                    continue;
+                }
+                let is_out = matches!(
+                    field.kind,
+                    Kind::Out | Kind::OutWord | Kind::OutPeer(_) | Kind::OutPeerPort(..)
+                );
                 if now != was
                     && (is_out || !matches!(field.kind, Kind::Spare | Kind::RefIf(_) | Kind::Index))
                 {
@@ -597,18 +643,17 @@ impl<'a, M: Machine> Interpreter<'a, M> {
     }
 
     fn ports(&self, ports: core::ops::Range<u64>, line: &mut Text) -> fmt::Result {
-        use xen_pac::event_channel::{EvtchnStatus, command as event};
+        use xen_pac::event_channel::EvtchnStatus;
         for port in ports {
-            let at = self.clear_argument();
-            self.put(at + offset_of!(EvtchnStatus, dom), 2, Domid::SELF.0.into());
-            self.put(at + offset_of!(EvtchnStatus, port), 4, port);
-            let command = event::Status::NUMBER as usize;
-            let answer = self.call(HypercallNr::EVENT_CHANNEL_OP.0, [command, at, 0, 0]);
+            let (answer, at) = self.status(port);
             let status = self.get(at + offset_of!(EvtchnStatus, status), 4);
             if answer != 0 || status != 0 {
                 let vcpu = self.get(at + offset_of!(EvtchnStatus, vcpu), 4);
                 let more = offset_of!(EvtchnStatus, u);
-                let (mut first, second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
+                let (mut first, mut second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
+                if self.is_connected_to_another(at + more, at + offset_of!(EvtchnStatus, status)) {
+                    second = 0;
+                }
                 if matches!(status, 1 | 2) {
                     first = self.without_me(first as u32).into();
                 }

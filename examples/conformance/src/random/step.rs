@@ -102,7 +102,6 @@ const LEFT_OUT: &[LeftOut] = &[
     ("down", &[(0, Some(1))], "it stops the vCPU that carries out steps"),
     ("down", &[(0, Some(1 << 32))], "it ends the program"),
     ("down", &[(0, Some(1 << 32 | 1))], "it stops the vCPU that carries out steps"),
-    ("event_op", &[(0, Some(1 << 32 | 5))], "the port is a domain there, maybe the caller"),
     ("get_param", &[(1, Some(1))], "the toolstack chooses the frame"),
     ("get_param", &[(1, Some(17))], "the toolstack chooses the frame"),
     ("remote_shutdown", &[(0, Some(0))], "it ends the domain"),
@@ -389,7 +388,9 @@ impl Rng {
                 Value::Plain(self.one_of(values))
             }
             Kind::Below(bound) => Value::Plain(self.below(bound)),
-            Kind::Out | Kind::OutWord | Kind::OutPeer(_) => Value::Plain(0x55),
+            Kind::Out | Kind::OutWord | Kind::OutPeer(_) | Kind::OutPeerPort(..) => {
+                Value::Plain(0x55)
+            }
         };
         match value {
             // Frame 0 is memory on some platforms.

@@ -60,6 +60,9 @@ pub(super) enum Kind {
     OutWord,
     /// The same: the peer of a channel, if the status at this offset is that of one with a peer.
     OutPeer(usize),
+    /// The same: the port of that peer, which is at the first offset. The ports of another domain
+    /// depend on the guests that ran before.
+    OutPeerPort(usize, usize),
 }
 
 /// A field of an argument, or a register.
@@ -122,7 +125,7 @@ pub(super) enum Platforms {
 
 use Kind::{
     Area, Below, Blocks, Domid, Granted, Granter, GranterIf, Handle, Index, List, Mapped, OneOf,
-    Out, OutPeer, OutWord, Port, Ref, RefIf, Spare, Target, Vcpu, Word,
+    Out, OutPeer, OutPeerPort, OutWord, Port, Ref, RefIf, Spare, Target, Vcpu, Word,
 };
 
 const fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
@@ -211,6 +214,9 @@ const RESERVATION: &[Field] = fields!(mem::XenMemoryReservation {
     extent_start: List(LIST as u16),
     mem_flags: OneOf(&[0]),
 } at(LIST, W, Spare), at(LIST + W, W, Spare), at(LIST + 2 * W, W, Spare));
+/// Where the status of a port is, and the peer of a channel.
+const STATUS: usize = offset_of!(ev::EvtchnStatus, status);
+const PEER: usize = offset_of!(ev::EvtchnStatus, u);
 const PARAM_VALUES: &[u64] = &[0, 1, 2, 7, 0x1000, 1 << 32, u64::MAX];
 
 /// All commands.
@@ -314,7 +320,7 @@ pub(super) static COMMANDS: &[Command] = &[
         ev(event::Status::NUMBER),
         fields!(ev::EvtchnStatus {
         dom: Domid, port: Port, status: Out, vcpu: Out,
-    } at(16, 4, OutPeer(offset_of!(ev::EvtchnStatus, status))), at(20, 4, Out)),
+    } at(PEER, 4, OutPeer(STATUS)), at(PEER + 4, 4, OutPeerPort(PEER, STATUS))),
     ),
     row(
         "bind_vcpu",
@@ -362,7 +368,8 @@ pub(super) static COMMANDS: &[Command] = &[
         "event_op",
         1,
         ev(0),
-        &[register(0, Word(&[14, 15, 16, 99, 0xffff_ffff, 0x1_0000_0005, 0x40])), at(0, 4, Port)],
+        // Two of these commands take a domain, whose number differs from run to run.
+        &[register(0, Word(&[14, 15, 16, 99, 0xffff_ffff, 0x1_0000_0005, 0x40])), at(0, 2, Domid)],
     ),
     row("flip_mask", 7, Does::FlipMask, &[at(0, 4, Below(128))]),
     row("take_pending", 5, Does::TakePending, &[at(0, 4, Below(128))]),

@@ -38,11 +38,6 @@ impl Simulated {
         });
         Self { guest, is_arm, world, lines }
     }
-
-    /// Sleeps until another domain has published the key.
-    pub(crate) fn wait_for_key(&self, key: &str) {
-        self.guest.wait_for_key(key);
-    }
 }
 
 // SAFETY: the pages are the domain's, there until the machine has run, and used by the scenario

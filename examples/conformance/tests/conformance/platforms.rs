@@ -39,11 +39,6 @@ pub(crate) fn words(platform: &str) -> &'static str {
     }
 }
 
-/// The ports of a Linux domain 0 that it opens before it serves guests.
-const EARLIER_PORTS: usize = 15;
-/// Under this key domain 0 publishes that it serves.
-const SERVES: &str = "domain 0 serves";
-
 /// Maps the grants of the domain's rings, as the daemons of domain 0 do.
 fn map_rings(guest: &Guest) {
     for reference in [GrantReservedRef::CONSOLE, GrantReservedRef::XENSTORE] {
@@ -59,29 +54,19 @@ fn map_rings(guest: &Guest) {
 /// Runs a random program, beside a domain 0 where the platform has one.
 pub(crate) fn run_random(on: &Profile, plan: String) -> (Vec<String>, Option<String>) {
     let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
-    let has_dom0 = on.role == Role::Guest;
-    if has_dom0 {
+    if on.role == Role::Guest {
         let dom0 = |guest: Guest| {
             let events = Events::new(guest.xen());
-            for _ in 0..EARLIER_PORTS {
-                let _ = events.alloc_unbound(Domid::SELF)?.into_port();
-            }
+            map_rings(&guest);
             for port in [1, 2] {
                 let _ = events.bind_interdomain(Domid(1), Port(port))?.into_port();
             }
-            map_rings(&guest);
-            guest.publish(SERVES, 1);
             guest.wait_until(|| false);
             Ok::<(), Errno>(())
         };
         machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
     }
-    run(machine, on, move |machine| {
-        if has_dom0 {
-            machine.wait_for_key(SERVES);
-        }
-        random::run(&machine, Plan::parse(&plan))
-    })
+    run(machine, on, move |machine| random::run(&machine, Plan::parse(&plan)))
 }
 
 /// Runs a program, and returns the lines that it printed, and why it failed.
