@@ -60,14 +60,22 @@ impl<C: Counter> CounterClock<C> {
         }
         let nanos = i128::from(at.as_nanos()) - i128::from(self.offset.nanos);
         let Ok(nanos) = u128::try_from(nanos) else { return 0 };
-        let ticks = (nanos * u128::from(self.frequency)).div_ceil(u128::from(NANOS_PER_SECOND));
-        let mut ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
-        // The clock rounds down once, so this rounds up: the timer must not fire before the clock
-        // reads `at`.
-        while ticks != u64::MAX && self.nanos(ticks).as_nanos() < at.as_nanos() {
-            ticks += 1;
+        let exact = |nanos: u128| {
+            let ticks = (nanos * u128::from(self.frequency)).div_ceil(NANOS_PER_SECOND.into());
+            u64::try_from(ticks).unwrap_or(u64::MAX)
+        };
+        // The clock reads at most one nanosecond less than the exact time, so the first value at
+        // which it reads `at` is between these. Up to 1 GHz they differ by one at most.
+        let (mut first, mut last) = (exact(nanos), exact(nanos + 1));
+        while first < last {
+            let middle = first + (last - first) / 2;
+            if self.tick.nanos(middle) < nanos {
+                first = middle + 1;
+            } else {
+                last = middle;
+            }
         }
-        ticks
+        first
     }
 
     #[inline]
@@ -293,8 +301,22 @@ mod tests {
         let clock = CounterClock::new(Fixed(0), 24_000_000, TimeOffset::ZERO).unwrap();
         assert_eq!(clock.ticks_at(SystemTime::NEVER), u64::MAX);
         assert_eq!(clock.ticks_at(SystemTime::from_nanos(i64::MIN)), 0);
-        let fast = CounterClock::new(Fixed(0), 1 << 40, TimeOffset::ZERO).unwrap();
-        assert_eq!(fast.ticks_at(SystemTime::from_nanos(i64::MAX - 1)), u64::MAX);
+        // The clock reads more than `i64::MAX` at some of these.
+        for (frequency, ticks) in [
+            (1, 9_223_372_037),
+            (24_000_000, 221_360_928_884_514_620),
+            (62_500_000, 1 << 59),
+            (1_000_000_000, i64::MAX as u64 - 1),
+            (1 << 40, u64::MAX),
+            (NANOS_PER_SECOND * NANOS_PER_SECOND, u64::MAX),
+        ] {
+            let clock = CounterClock::new(Fixed(0), frequency, TimeOffset::ZERO).unwrap();
+            let late = clock.ticks_at(SystemTime::from_nanos(i64::MAX - 1));
+            assert_eq!(late, ticks, "{frequency}");
+        }
+        let fast = CounterClock::new(Fixed(0), NANOS_PER_SECOND.pow(2), TimeOffset::ZERO).unwrap();
+        // The clock still reads 6 at 7,000,000,000.
+        assert_eq!(fast.ticks_at(SystemTime::from_nanos(7)), 7_000_000_001);
     }
 
     #[test]
