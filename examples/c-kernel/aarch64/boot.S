@@ -44,6 +44,18 @@ image_entry:
     add x3, x3, #1
     cmp x3, #512
     b.lo 1b
+    /* Cache lines that were fetched before must not hide .bss, which was written without caches. */
+    dsb sy
+    adrp x4, bss_start
+    adrp x1, bss_end
+    mrs x2, ctr_el0
+    ubfx x2, x2, #16, #4 /* the smallest line, as a logarithm of words */
+    mov x3, #4
+    lsl x2, x3, x2
+1:  dc ivac, x4
+    add x4, x4, x2
+    cmp x4, x1
+    b.lo 1b
     /* MAIR: device, normal. TCR: 39 bits, write-back, inner-shareable tables, no second half. */
     msr ttbr0_el1, x0
     mov x0, #0xff00

@@ -76,6 +76,19 @@ global_asm!(
     "    add x3, x3, #1",
     "    cmp x3, #512",
     "    b.lo 2b",
+    // All of .bss was written with the caches off. Clean lines that were fetched before, for the
+    // cacheable mapping of another privilege level, must not hide it.
+    "    dsb sy",
+    "    adrp x0, bss_start",
+    "    adrp x1, bss_end",
+    "    mrs x2, ctr_el0",
+    "    ubfx x2, x2, #16, #4", // the smallest line, as a logarithm of words
+    "    mov x3, #4",
+    "    lsl x2, x3, x2",
+    "2:  dc ivac, x0",
+    "    add x0, x0, x2",
+    "    cmp x0, x1",
+    "    b.lo 2b",
     "    bl enable_mmu",
     "    adrp x1, boot_stack_end",
     "    mov sp, x1",
@@ -101,7 +114,7 @@ global_asm!(
     "    mrs x1, id_aa64mmfr0_el1",
     "    bfi x0, x1, #32, #3", // physical addresses of the processor's size
     "    msr tcr_el1, x0",
-    // The tables were written with the caches off: stale lines must not hide them.
+    // The tables are complete in memory, and no translation or instruction from before is used.
     "    dsb sy",
     "    tlbi vmalle1",
     "    ic iallu",
