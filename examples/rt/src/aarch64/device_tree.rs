@@ -6,6 +6,8 @@ use dtoolkit::{Node, Property};
 
 /// The first interrupt number of the private peripheral interrupts (PPI).
 const FIRST_PPI: u32 = 16;
+/// How many there are.
+const PPIS: u32 = 16;
 /// How a device tree calls them in an interrupt's first cell.
 const PPI: u32 = 1;
 
@@ -85,7 +87,8 @@ fn ppi(node: FdtNode<'static>, index: usize) -> Option<u32> {
         let bytes: [u8; 4] = interrupt[at..at + 4].try_into().ok()?;
         Some(u32::from_be_bytes(bytes))
     };
-    (cell(0)? == PPI).then_some(cell(4)? + FIRST_PPI)
+    let number = cell(4)?;
+    (cell(0)? == PPI && number < PPIS).then_some(number + FIRST_PPI)
 }
 
 pub(super) fn command_line(tree: Fdt<'static>) -> Option<&'static str> {
