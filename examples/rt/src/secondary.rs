@@ -29,21 +29,29 @@ struct Stacks([UnsafeCell<Stack>; MAX_VCPUS]);
 unsafe impl Sync for Stacks {}
 
 static STACKS: Stacks = Stacks([const { UnsafeCell::new(Stack([0; STACK_SIZE])) }; MAX_VCPUS]);
-/// What each vCPU runs, a `fn(VcpuId)`.
+/// What each vCPU runs, a `fn(VcpuId)`; 0 for a vCPU that was not started.
 static MAINS: [AtomicUsize; MAX_VCPUS] = [const { AtomicUsize::new(0) }; MAX_VCPUS];
 
-/// Sets what a vCPU runs, and returns the end of its stack.
-pub(crate) fn prepare(vcpu: VcpuId, main: fn(VcpuId)) -> Result<usize, Errno> {
+/// Sets what a vCPU runs, and passes the end of its stack to `start`. A vCPU that was started before
+/// keeps its main function.
+pub(crate) fn start(
+    vcpu: VcpuId,
+    main: fn(VcpuId),
+    start: impl FnOnce(usize) -> Result<(), Errno>,
+) -> Result<(), Errno> {
     let number = vcpu.0 as usize;
     let stack = STACKS.0.get(number).ok_or(Errno::ENOENT)?;
-    MAINS[number].store(main as usize, Ordering::Release);
-    Ok(stack.get().expose_provenance() + size_of::<Stack>())
+    MAINS[number]
+        .compare_exchange(0, main as usize, Ordering::Release, Ordering::Relaxed)
+        .map_err(|_| Errno::EEXIST)?;
+    let end = stack.get().expose_provenance() + size_of::<Stack>();
+    start(end).inspect_err(|_| MAINS[number].store(0, Ordering::Relaxed))
 }
 
-/// Runs the main function of the calling vCPU, which was prepared before the vCPU started.
+/// Runs the main function of the calling vCPU, which was set before the vCPU started.
 pub(crate) fn run(vcpu: VcpuId) {
     let main = MAINS[vcpu.0 as usize].load(Ordering::Acquire);
-    // SAFETY: only `prepare` stores there, and what it stores is a function of this type.
+    // SAFETY: `start` set it before it started this vCPU, to a function of this type.
     let main: fn(VcpuId) = unsafe { mem::transmute(main) };
     main(vcpu);
 }

@@ -65,6 +65,12 @@ fn main(boot: Boot) -> Result<(), Failure> {
     let (soaked, seed) = (number(), number());
     SOAK.store(soaked, Ordering::Release);
     vcpus::start(&boot.xen, VcpuId(1), second).during("starting the second vCPU")?;
+    // The second vCPU may not have begun: it must keep its main function.
+    if vcpus::start(&boot.xen, VcpuId(1), |_| panic!("a vCPU runs what was refused"))
+        != Err(Errno::EEXIST)
+    {
+        return Err(Failure::new("starting the second vCPU again", "it is not refused"));
+    }
     interrupts::enable();
     if soaked > 0 {
         return soak(&boot.xen, soaked, seed);

@@ -32,10 +32,12 @@ pub fn current() -> VcpuId {
 /// [`Errno::ENOENT`] for a vCPU that does not exist or is not below
 /// [`MAX_VCPUS`](crate::MAX_VCPUS), [`Errno::EEXIST`] for one that was already started.
 pub fn start(_xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
-    let stack = secondary::prepare(vcpu, main)?;
     let entry = secondary_entry as *const () as u64;
-    psci::cpu_on::<smccc::Hvc>(vcpu.0.into(), entry, stack as u64).map_err(|error| match error {
-        psci::error::Error::AlreadyOn | psci::error::Error::OnPending => Errno::EEXIST,
-        _ => Errno::ENOENT,
+    secondary::start(vcpu, main, |stack| {
+        let started = psci::cpu_on::<smccc::Hvc>(vcpu.0.into(), entry, stack as u64);
+        started.map_err(|error| match error {
+            psci::error::Error::AlreadyOn | psci::error::Error::OnPending => Errno::EEXIST,
+            _ => Errno::ENOENT,
+        })
     })
 }

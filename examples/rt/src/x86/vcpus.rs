@@ -16,10 +16,13 @@ pub use crate::secondary::Current;
 /// Xen's error if the vCPU does not exist or was already started. [`Errno::ENOENT`] for a vCPU that
 /// is not below [`MAX_VCPUS`](crate::MAX_VCPUS).
 pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
-    let state = entry::secondary_state(secondary::prepare(vcpu, main)?, vcpu);
-    let vcpu = Vcpu::new(xen, vcpu);
-    // SAFETY: the state leads to `secondary` on a stack that nothing else uses, in the calling
-    // vCPU's mode and memory map.
-    unsafe { vcpu.initialise(&state) }.map_err(|error| error.errno().unwrap_or(Errno::EINVAL))?;
-    vcpu.up()
+    secondary::start(vcpu, main, |stack| {
+        let state = entry::secondary_state(stack, vcpu);
+        let vcpu = Vcpu::new(xen, vcpu);
+        // SAFETY: the state leads to `secondary` on a stack that nothing else uses, in the calling
+        // vCPU's mode and memory map.
+        unsafe { vcpu.initialise(&state) }
+            .map_err(|error| error.errno().unwrap_or(Errno::EINVAL))?;
+        vcpu.up()
+    })
 }
