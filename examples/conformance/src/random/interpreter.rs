@@ -482,7 +482,9 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             }
             (HypercallNr::VCPU_OP, vcpu::RegisterVcpuInfo::NUMBER) if answer == 0 => {
                 let of = step.plain(3) as u32 as usize;
-                let block = self.page(BLOCKS) + step.plain(1) as usize;
+                // The simulator rounds up what only a block of 32-bit guests is aligned for.
+                let offset = (step.plain(1) as usize).next_multiple_of(align_of::<raw::VcpuInfo>());
+                let block = self.page(BLOCKS) + offset;
                 if let Some(known) = self.blocks.get_mut(of) {
                     *known = block;
                     self.machine.world().moved_to(VcpuId(of as u32), block);

@@ -117,11 +117,6 @@ const LEFT_OUT_OF_32_BITS: &[LeftOut] = &[
     ("increase_reservation", &[(3, None)], "not drawn for 32-bit guests"),
     ("memory_op_start", &[(0, Some(64))], "not drawn for 32-bit guests"),
     ("memory_op_start", &[(0, Some(128))], "not drawn for 32-bit guests"),
-    (
-        "register_vcpu_info",
-        &[(1, Some(4))],
-        "the simulator's blocks have the layout of 64 bits, which is not aligned there",
-    ),
 ];
 
 impl Step {

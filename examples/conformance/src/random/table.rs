@@ -414,8 +414,9 @@ pub(super) static COMMANDS: &[Command] = &[
         2,
         vcpu(vcpu_op::RegisterVcpuInfo::NUMBER),
         fields!(vc::VcpuRegisterVcpuInfo {
-            // No two blocks overlap: the first has times of the host.
-            mfn: Blocks, offset: OneOf(&[0, 128, 64, 4, 1, 0xfc0, 0xfd8, 0xff8, 0x1000, 0x1fc0,
+            // No two blocks overlap: the first has times of the host. 0x104 is aligned for 32-bit
+            // guests only.
+            mfn: Blocks, offset: OneOf(&[0, 128, 64, 0x104, 1, 0xfc0, 0xfd8, 0xff8, 0x1000, 0x1fc0,
                 0xffff_ffc0]),
             rsvd: Below(2),
         } VCPU),

@@ -47,8 +47,9 @@ pub struct Profile {
     /// The role of domains whose [`DomainConfig`](crate::DomainConfig) sets none.
     pub role: Role,
     /// Whether x86 guests are 32-bit: Xen then answers through its compatibility layer, which
-    /// translates arguments first. Memory keeps the layout of the program's own architecture. On
-    /// Arm, this has no effect.
+    /// translates arguments first. Memory keeps the layout of the program's own architecture, so a
+    /// `vcpu_info` that is registered at an offset that only 32-bit guests may use lies at the next
+    /// multiple of 8. On Arm, this has no effect.
     pub is_compat: bool,
 }
 

@@ -339,14 +339,17 @@ fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo)
     if new_rules && again {
         return Err(Errno::EBUSY);
     }
-    if offset > PAGE_SIZE - size || offset % 8 != 0 {
+    // 64-bit integers of 32-bit guests are aligned to 4 bytes.
+    let alignment = if call.state.profile.translates() { 4 } else { 8 };
+    if offset > PAGE_SIZE - size || offset % alignment != 0 {
         return Err(Errno::ENXIO);
     }
     if !new_rules && (again || key != call.me && call.state.vcpu(key).is_up()) {
         return Err(Errno::EINVAL);
     }
     let frame = call.domain().physmap.ram(asked.mfn).ok_or(Errno::EINVAL)?;
-    move_info(call, key, frame, offset);
+    // The block has the layout of the program. The last valid offset is a multiple of its size.
+    move_info(call, key, frame, offset.next_multiple_of(align_of::<VcpuInfo>()));
     Ok(0)
 }
 
