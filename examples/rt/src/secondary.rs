@@ -32,8 +32,8 @@ static STACKS: Stacks = Stacks([const { UnsafeCell::new(Stack([0; STACK_SIZE])) 
 /// What each vCPU runs, a `fn(VcpuId)`; 0 for a vCPU that was not started.
 static MAINS: [AtomicUsize; MAX_VCPUS] = [const { AtomicUsize::new(0) }; MAX_VCPUS];
 
-/// Sets what a vCPU runs, and passes the end of its stack to `start`. A vCPU that was started before
-/// keeps its main function.
+/// Sets what a vCPU runs, and passes the end of its stack to `start`. A vCPU that was started
+/// before keeps its main function.
 pub(crate) fn start(
     vcpu: VcpuId,
     main: fn(VcpuId),
