@@ -23,6 +23,8 @@
 //! ```
 //!
 //! # Pitfalls
+//! - Map memory that Xen or a peer uses with the caching of ordinary memory: write-back, and on Arm
+//!   also inner shareable. With another attribute, the guest can read stale data.
 //! - Mapping a page over RAM loses that RAM, also after the page is unmapped. x86 frees the RAM. On
 //!   Arm it stays allocated to the domain but is unreachable, as it is after
 //!   [`Memory::remove_from_physmap`] on either architecture. To avoid this, first return the RAM
