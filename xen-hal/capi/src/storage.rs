@@ -259,7 +259,7 @@ pub(super) fn errno(error: impl Into<Error>) -> Errno {
         | Error::Console(ConsoleError::Refused(errno))
         | Error::Grant(GrantError::Errno(errno)) => Some(errno),
         Error::Console(ConsoleError::Parameter(error)) | Error::Hvm(error) => error.errno(),
-        Error::Command(error) => Some(error.errno()),
+        Error::Command(error) => error.errno(),
         Error::Vcpu(error) => error.errno(),
         Error::Memory(error) | Error::Grant(GrantError::Memory(error)) => error.errno(),
         Error::Detect(_) | Error::Clock(_) => Some(Errno::ENODEV),

@@ -1,9 +1,9 @@
 //! The errors of HVM parameters, and the parameters that Xen has removed.
 
 use xen_pac::hvm::HvmParam;
-use xen_pac::release::Release;
 
 use crate::hypercall::Errno;
+use crate::version::CommandError;
 
 /// A parameter was not read or set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,16 +13,12 @@ pub enum ParameterError {
     #[error(transparent)]
     Removed(#[from] Removed),
     /// Only later releases have the parameter.
-    #[error("HVM parameter {parameter} needs Xen {since}; this is {running}")]
-    Release {
+    #[error("HVM parameter {error}")]
+    Unsupported {
         /// The parameter.
         parameter: HvmParam,
-        /// The first release that has it.
-        since: Release,
-        /// The running release.
-        running: Release,
-        /// Xen's error.
-        errno: Errno,
+        /// A [`CommandError::Release`], with the parameter's name.
+        error: CommandError,
     },
     /// Xen refused.
     #[error("Xen refused access to HVM parameter {parameter}: {errno}")]
@@ -48,20 +44,19 @@ impl ParameterError {
     pub const fn parameter(self) -> HvmParam {
         match self {
             Self::Removed(removed) => removed.parameter,
-            Self::Release { parameter, .. }
+            Self::Unsupported { parameter, .. }
             | Self::Refused { parameter, .. }
             | Self::Unknown { parameter, .. } => parameter,
         }
     }
 
-    /// Returns Xen's error, if Xen refused. For a removed parameter, returns the error that Xen
-    /// would have returned.
+    /// Returns Xen's error, if Xen refused; `None` if Xen was not asked.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
-            Self::Removed(_) => Some(Errno::EINVAL),
-            Self::Release { errno, .. } | Self::Refused { errno, .. } => Some(errno),
-            Self::Unknown { .. } => None,
+            Self::Unsupported { error, .. } => error.errno(),
+            Self::Refused { errno, .. } => Some(errno),
+            Self::Removed(_) | Self::Unknown { .. } => None,
         }
     }
 }

@@ -49,7 +49,7 @@ use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmParam, command};
 
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
-use crate::version::Version;
+use crate::version::{CommandError, Version};
 
 pub use error::{ParameterError, Removed, is_removed};
 pub use parameter::Parameter;
@@ -86,7 +86,7 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// [`ParameterError::Refused`]: `EPERM` for a parameter that the caller may not read, `ESRCH`
     /// if the domain does not exist, `EINVAL` for a domain without hardware virtualisation.
-    /// [`ParameterError::Release`] for a parameter that this release does not have.
+    /// [`ParameterError::Unsupported`] for a parameter that this release does not have.
     /// [`ParameterError::Unknown`] for a value that the parameter's type does not have.
     pub fn get<V: ParamValue>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
         let value = self.get_raw(parameter.number())?;
@@ -99,8 +99,8 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Refused`] and [`ParameterError::Release`], as for [`get`](Self::get); for
-    /// some parameters also `ENODEV` or `EEXIST`, as their documentation says.
+    /// [`ParameterError::Refused`] and [`ParameterError::Unsupported`], as for [`get`](Self::get);
+    /// for some parameters also `ENODEV` or `EEXIST`, as their documentation says.
     pub fn set<V: SafeParam>(
         &self,
         parameter: Parameter<V>,
@@ -137,7 +137,7 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// [`ParameterError::Refused`] and [`ParameterError::Release`], as for [`get`](Self::get);
+    /// [`ParameterError::Refused`] and [`ParameterError::Unsupported`], as for [`get`](Self::get);
     /// [`ParameterError::Removed`], without a hypercall, for a parameter that current releases
     /// refuse.
     pub fn get_raw(&self, parameter: HvmParam) -> Result<u64, ParameterError> {
@@ -171,9 +171,10 @@ impl<H: Hypercall> Hvm<H> {
     /// Returns why Xen refused access to a parameter.
     #[cold]
     fn refused(&self, parameter: HvmParam, errno: Errno) -> ParameterError {
-        match Version::new(&self.xen).lacking(parameter.since(), errno) {
-            Some((since, running)) => ParameterError::Release { parameter, since, running, errno },
-            None => ParameterError::Refused { parameter, errno },
+        let name = parameter.name().unwrap_or_default();
+        match Version::new(&self.xen).refused(name, parameter.since(), errno) {
+            CommandError::Refused { errno, .. } => ParameterError::Refused { parameter, errno },
+            error => ParameterError::Unsupported { parameter, error },
         }
     }
 

@@ -64,7 +64,7 @@ fn removed_parameters_do_not_reach_xen() {
         assert_eq!(removed.parameter(), parameter);
         // SAFETY: nothing is set.
         let error = unsafe { hvm.set_raw(parameter, 0) }.unwrap_err();
-        assert_eq!(error.errno(), Some(Errno::EINVAL));
+        assert_eq!(error.errno(), None);
     }
 }
 
@@ -121,7 +121,7 @@ fn the_vector_goes_to_its_vcpu() {
     let vector = UpcallVector::new(0xe0).unwrap();
     hvm.set_upcall_vector(VcpuId(3), vector).unwrap();
     let refused = hvm.set_upcall_vector(VcpuId(99), vector).map_err(CommandError::errno);
-    assert_eq!(refused, Err(Errno::ENOENT));
+    assert_eq!(refused, Err(Some(Errno::ENOENT)));
 }
 
 #[test]

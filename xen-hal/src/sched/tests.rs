@@ -111,7 +111,7 @@ fn the_other_ends_are_told_by_their_arguments() {
     sched.pin_override(None).unwrap();
     assert_eq!(
         refused(sched.pin_override(Some(u32::MAX))),
-        Err(Errno::EINVAL),
+        Err(Some(Errno::EINVAL)),
         "expected an error: the number is no CPU, and Xen would read it as unpinning"
     );
 }

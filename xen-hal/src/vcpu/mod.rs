@@ -104,7 +104,7 @@ impl VcpuError {
     pub const fn errno(self) -> Option<Errno> {
         match self {
             Self::Errno(errno) => Some(errno),
-            Self::Unsupported(error) => Some(error.errno()),
+            Self::Unsupported(error) => error.errno(),
             _ => None,
         }
     }

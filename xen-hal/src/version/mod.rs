@@ -30,11 +30,11 @@
 //!
 //! So does access to a [parameter](crate::hvm::parameter) for which
 //! [`HvmParam::since`](xen_pac::hvm::HvmParam::since) returns a release. If the running Xen lacks
-//! an operation, its error names the release that has it: [`CommandError::Release`],
-//! [`VcpuError::Unsupported`](crate::vcpu::VcpuError::Unsupported) or
-//! [`ParameterError::Release`](crate::hvm::ParameterError::Release). The operation asks for the
-//! release only after Xen has refused it, so success costs no hypercall more, and nothing is
-//! cached. To choose another way first, call [`Version::require`]. Other new values of an argument,
+//! an operation, its error names the release that has it: a [`CommandError::Release`], which
+//! [`VcpuError::Unsupported`](crate::vcpu::VcpuError::Unsupported) and
+//! [`ParameterError::Unsupported`](crate::hvm::ParameterError::Unsupported) hold. The operation
+//! asks for the release only after Xen has refused it, so success costs no hypercall more, and
+//! nothing is cached. To choose another way first, call [`Version::require`]. Other new values of an argument,
 //! such as a virtual interrupt or a map space, fail with Xen's `EINVAL` in older releases.
 
 mod types;
@@ -82,16 +82,16 @@ pub enum CommandError {
         since: Release,
         /// The running release.
         running: Release,
-        /// Xen's error; `ENOSYS` if the command was not issued.
-        errno: Errno,
+        /// Xen's error; `None` if Xen was not asked.
+        errno: Option<Errno>,
     },
     /// Only other architectures have it.
     #[error("{name} does not exist on this architecture")]
     Architecture {
         /// The command's name in C.
         name: &'static str,
-        /// Xen's error; `ENOSYS` if the command was not issued.
-        errno: Errno,
+        /// Xen's error; `None` if Xen was not asked.
+        errno: Option<Errno>,
     },
     /// Xen refused a hypercall.
     #[error("Xen refused {name}: {errno}")]
@@ -104,13 +104,13 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Returns Xen's error; `ENOSYS` if [`Version::require`] found that Xen lacks the command.
+    /// Returns Xen's error; `None` if [`Version::require`] found that Xen lacks the command, which
+    /// was not issued.
     #[must_use]
-    pub const fn errno(self) -> Errno {
+    pub const fn errno(self) -> Option<Errno> {
         match self {
-            Self::Release { errno, .. }
-            | Self::Architecture { errno, .. }
-            | Self::Refused { errno, .. } => errno,
+            Self::Release { errno, .. } | Self::Architecture { errno, .. } => errno,
+            Self::Refused { errno, .. } => Some(errno),
         }
     }
 }
@@ -157,7 +157,7 @@ impl<H: Hypercall> Version<H> {
     /// [`CommandError::Architecture`]; [`CommandError::Refused`] if Xen does not return its
     /// release.
     pub fn require<C: Command>(&self, _: C) -> Result<Release, CommandError> {
-        let (name, since, errno) = (C::NAME, C::HONOURED_SINCE, Errno::ENOSYS);
+        let (name, since, errno) = (C::NAME, C::HONOURED_SINCE, None);
         let running = self.release().map_err(|errno| CommandError::Refused {
             name: <command::Version as Command>::NAME,
             errno,
@@ -196,7 +196,7 @@ impl<H: Hypercall> Version<H> {
     pub fn explain<C: Command>(&self, _: C, errno: Errno) -> CommandError {
         let name = C::NAME;
         if !C::HONOURED && is_unknown(errno) {
-            return CommandError::Architecture { name, errno };
+            return CommandError::Architecture { name, errno: Some(errno) };
         }
         self.refused(name, Some(C::HONOURED_SINCE), errno)
     }
@@ -209,22 +209,14 @@ impl<H: Hypercall> Version<H> {
         since: Option<Release>,
         errno: Errno,
     ) -> CommandError {
-        match self.lacking(since, errno) {
-            Some((since, running)) => CommandError::Release { name, since, running, errno },
+        let since = since.filter(|_| is_unknown(errno));
+        let running = since.and_then(|_| self.release().ok());
+        match since.zip(running).filter(|(since, running)| running < since) {
+            Some((since, running)) => {
+                CommandError::Release { name, since, running, errno: Some(errno) }
+            }
             None => CommandError::Refused { name, errno },
         }
-    }
-
-    /// Returns the release that has what Xen refused, and the running one, if that is older.
-    #[cold]
-    pub(crate) fn lacking(
-        &self,
-        since: Option<Release>,
-        errno: Errno,
-    ) -> Option<(Release, Release)> {
-        let since = since.filter(|_| is_unknown(errno))?;
-        let running = self.release().ok().filter(|running| *running < since)?;
-        Some((since, running))
     }
 
     /// Returns the part of the release's name after major and minor: `.7` of 4.17.7.
@@ -437,16 +429,18 @@ mod tests {
         let name = "VCPUOP_register_runstate_phys_area";
         let area = vcpu::command::RegisterRunstatePhysArea;
         if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
-            let refused = CommandError::Release { name, since, running, errno: ENOSYS };
-            assert_eq!(on(4, 17).require(area), Err(refused));
-            assert_eq!(on(4, 17).explain(area, ENOSYS), refused);
+            let refused = |errno| CommandError::Release { name, since, running, errno };
+            assert_eq!(on(4, 17).require(area), Err(refused(None)));
+            assert_eq!(refused(None).errno(), None);
+            assert_eq!(on(4, 17).explain(area, ENOSYS), refused(Some(ENOSYS)));
             assert_eq!(on(4, 18).require(area), Ok(since));
         } else {
-            let refused = CommandError::Architecture { name, errno: ENOSYS };
-            assert_eq!(on(4, 18).require(area), Err(refused));
-            assert_eq!(on(4, 18).explain(area, ENOSYS), refused);
+            let refused = |errno| CommandError::Architecture { name, errno };
+            assert_eq!(on(4, 18).require(area), Err(refused(None)));
+            assert_eq!(refused(None).errno(), None);
+            assert_eq!(on(4, 18).explain(area, ENOSYS), refused(Some(ENOSYS)));
             let name = "HVMOP_get_time";
-            let refused = Err(CommandError::Architecture { name, errno: ENOSYS });
+            let refused = Err(CommandError::Architecture { name, errno: None });
             assert_eq!(on(4, 18).require(hvm::command::GetTime), refused);
         }
         assert_eq!(on(4, 4).require(sched::command::Poll), Ok(Release::new(4, 4)));
@@ -461,9 +455,9 @@ mod tests {
         let (since, running) = (Release::new(4, 20), Release::new(4, 19));
         let name = "XENVER_changeset2";
         for errno in [Errno::ENOSYS, Errno::EINVAL, Errno::EOPNOTSUPP] {
-            let refused = CommandError::Release { name, since, running, errno };
+            let refused = CommandError::Release { name, since, running, errno: Some(errno) };
             assert_eq!(on(19).explain(command::Changeset2, errno), refused);
-            assert_eq!(refused.errno(), errno);
+            assert_eq!(refused.errno(), Some(errno));
             // This release has it.
             let refused = CommandError::Refused { name, errno };
             assert_eq!(on(20).explain(command::Changeset2, errno), refused);
@@ -486,7 +480,7 @@ mod tests {
         let xen = Fake(|_, _: &[usize]| errno(Errno::ENOBUFS));
         assert_eq!(
             Version::new(&xen).build_id::<4>().map_err(CommandError::errno),
-            Err(Errno::ENOBUFS)
+            Err(Some(Errno::ENOBUFS))
         );
     }
 }

@@ -140,7 +140,10 @@ impl Token for VcpuError {
 
 impl Token for CommandError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
-        self.errno().write(f, me)
+        match self.errno() {
+            Some(errno) => errno.write(f, me),
+            None => f.write_str("refused before Xen was asked"),
+        }
     }
 }
 
