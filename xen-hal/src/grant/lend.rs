@@ -287,6 +287,12 @@ impl DeferredGrant {
         self.reference
     }
 
+    /// Returns the page's guest frame; `None` after the page was recovered.
+    #[cfg(any(feature = "blk", feature = "net"))]
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        self.page.as_ref().map(Page::frame)
+    }
+
     /// Returns the grant, whose entry `entry` returns for the word and the reference.
     pub(super) fn resume<'t>(
         mut self,

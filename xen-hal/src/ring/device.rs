@@ -31,11 +31,29 @@ pub(crate) enum PageUse {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspension {
     position: FrontPosition,
-    /// The grant reference of the ring, by which its pages are recognised; `None` after an attempt
-    /// to resume that left the ring's page free.
-    reference: Option<GrantRef>,
-    /// The number of pages for data.
+    /// The number of pages, that of the ring included.
     count: usize,
+    /// The [`fingerprint`] of the pages.
+    pages: u64,
+    /// True after an attempt to resume a restored domain's ring, which can have left pages free.
+    tried: bool,
+}
+
+impl Suspension {
+    /// Returns the pages of the ring. Returns `None` if `pages` does not start with them, in the
+    /// same order.
+    fn own<'a, 't>(&self, pages: &'a mut [DevicePage<'t>]) -> Option<&'a mut [DevicePage<'t>]> {
+        pages.get_mut(..self.count).filter(|pages| fingerprint(pages.iter()) == self.pages)
+    }
+}
+
+/// Returns a number that differs if the pages or their order differ: their frames, hashed by FNV-1a
+/// with words instead of bytes.
+fn fingerprint<'p>(pages: impl Iterator<Item = &'p DevicePage<'p>>) -> u64 {
+    pages.fold(0xcbf2_9ce4_8422_2325, |hash, page| {
+        let frame = page.frame().map_or(u64::MAX, |frame| frame.0);
+        (hash ^ frame).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
@@ -70,19 +88,22 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         ring.pages.iter_mut().for_each(DevicePage::defer);
         // SAFETY: nothing uses the ring after this.
         let (grant, position) = unsafe { ManuallyDrop::take(&mut ring.ring) }.into_parts();
-        let (reference, count) = (Some(grant.reference()), ring.pages.len());
         ring.ring_page.put_back_deferred(grant);
-        Suspension { position, reference, count }
+        let count = 1 + ring.pages.len();
+        let pages = fingerprint(core::iter::once(&*ring.ring_page).chain(ring.pages.iter()));
+        Suspension { position, count, pages, tried: false }
     }
 
-    /// Continues a ring after a suspend, with the pages that it had. If the suspend was cancelled,
-    /// the backend still uses the ring. If the domain was restored, the pages are granted to the
-    /// domain `restored`, with an empty ring. Of the former content, that domain sees only what
-    /// [`PageUse::Lent`] keeps. Call [`take_responses`](Self::take_responses) first.
+    /// Continues a ring after a suspend, with the pages that it had; further pages are not used. If
+    /// the suspend was cancelled, the backend still uses the ring. If the domain was restored, the
+    /// pages are granted to the domain `restored`, with an empty ring. Of the former content, that
+    /// domain sees only what [`PageUse::Lent`] keeps. Call [`take_responses`](Self::take_responses)
+    /// first.
     ///
     /// `used` returns how a page is used; `None` if it is free. Returns `None` if the pages are not
-    /// those of the ring, or if their grants cannot be withdrawn. Unless this succeeds, the pages
-    /// stay deferred or free, and another attempt can succeed.
+    /// those of the ring in the same order, if a page in use was taken meanwhile, or if a grant
+    /// cannot be withdrawn. Unless this succeeds, the pages stay deferred or free, and another
+    /// attempt can succeed.
     pub(crate) fn resume<H, A>(
         table: &GrantTable<'t, H, A>,
         suspension: &mut Suspension,
@@ -90,18 +111,15 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         pages: &'a mut [DevicePage<'t>],
         used: impl Fn(usize) -> Option<PageUse>,
     ) -> Result<Option<Self>, GrantError> {
-        let Suspension { position, reference, count } = *suspension;
-        let Some((ring_page, pages)) =
-            pages.split_first_mut().filter(|(_, pages)| pages.len() >= count)
-        else {
-            return Ok(None);
-        };
-        let mut all = pages.iter().enumerate().filter(|(index, _)| used(*index).is_some());
-        // An earlier attempt can have left pages free, but only after a restore.
-        let strange = restored.is_none() && all.any(|(_, page)| page.deferred().is_none());
-        if ring_page.deferred() != reference || strange {
+        let own = suspension.own(pages).and_then(|pages| pages.split_first_mut());
+        let Some((ring_page, pages)) = own else { return Ok(None) };
+        let mut data = pages.iter().enumerate().filter(|(index, _)| used(*index).is_some());
+        let deferred = ring_page.is_deferred() && data.all(|(_, page)| page.is_deferred());
+        // The caller can have taken a page, and made a new value of it.
+        if !deferred && !suspension.tried {
             return Ok(None);
         }
+        suspension.tried |= restored.is_some();
         let grant = |page: &mut DevicePage<'t>, used| match (restored, used) {
             (Some(peer), PageUse::Lent(access, kept)) => {
                 if !page.recover(table) {
@@ -116,12 +134,11 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
             }
             (None, _) => Ok(page.resume(table)),
         };
-        let granted = grant(ring_page, PageUse::Lent(Access::ReadWrite, 0))
-            .inspect_err(|_| suspension.reference = ring_page.deferred())?;
+        let granted = grant(ring_page, PageUse::Lent(Access::ReadWrite, 0))?;
         let Some(granted) = granted else { return Ok(None) };
         let ring = match restored {
             Some(_) => FrontRing::new(granted),
-            None => FrontRing::from_parts(granted, position),
+            None => FrontRing::from_parts(granted, suspension.position),
         };
         let resumed = Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 };
         for index in 0..resumed.pages.len() {
@@ -134,7 +151,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
             match grant(&mut resumed.pages[index], used) {
                 Ok(Some(granted)) => resumed.pages[index].set_lent(granted),
                 failed => {
-                    *suspension = resumed.suspend();
+                    suspension.position = resumed.suspend().position;
                     return failed.map(|_| None);
                 }
             }
@@ -143,7 +160,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     }
 
     /// Calls `take` with the ring that a domain had before it was restored. The ring's page stays
-    /// deferred. Does nothing and returns false if the first page is not that of the ring.
+    /// deferred. Does nothing and returns false if the pages are not those of the ring.
     #[cfg(feature = "blk")]
     pub(crate) fn take_responses<H, A>(
         table: &GrantTable<'t, H, A>,
@@ -151,8 +168,8 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         pages: &mut [DevicePage<'t>],
         take: impl FnOnce(&mut FrontRing<Grant<'t>, P>),
     ) -> bool {
-        let is_ring = |page: &&mut DevicePage<'_>| page.deferred() == suspension.reference;
-        let Some(page) = pages.first_mut().filter(is_ring) else { return false };
+        let own = suspension.own(pages).and_then(|pages| pages.first_mut());
+        let Some(page) = own else { return false };
         let Some(grant) = page.resume(table) else { return false };
         let mut ring = FrontRing::from_parts(grant, suspension.position);
         take(&mut ring);

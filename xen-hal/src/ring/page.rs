@@ -5,7 +5,7 @@ use core::mem;
 use xen_pac::base::Domid;
 
 use crate::grant::{Access, Bytes, DeferredGrant, Grant, GrantError, GrantRef, GrantTable, Page};
-use crate::platform::PAGE_SIZE;
+use crate::platform::{Frame, PAGE_SIZE};
 
 /// A page that a driver grants to its backend repeatedly.
 ///
@@ -83,7 +83,7 @@ impl<'t> DevicePage<'t> {
     /// Clears a page that was deferred or that holds data of a former backend, because the next
     /// backend can be another one.
     pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
-        let is_stale = self.stale || self.deferred().is_some();
+        let is_stale = self.stale || self.is_deferred();
         let is_free = self.recover(table);
         if is_stale {
             self.clear();
@@ -203,11 +203,18 @@ impl<'t> DevicePage<'t> {
         };
     }
 
-    /// Returns the reference of a deferred grant.
-    pub(crate) const fn deferred(&self) -> Option<GrantRef> {
+    /// True if the page's grant is deferred.
+    pub(crate) const fn is_deferred(&self) -> bool {
+        matches!(self.state, State::Deferred(_))
+    }
+
+    /// Returns the page's guest frame; `None` if the page's grant was moved to a ring.
+    pub(crate) fn frame(&self) -> Option<Frame> {
         match &self.state {
-            State::Deferred(deferred) => Some(deferred.reference()),
-            _ => None,
+            State::Owned(page) => Some(page.frame()),
+            State::Lent(grant) => Some(grant.frame()),
+            State::Deferred(deferred) => deferred.frame(),
+            State::Away => None,
         }
     }
 

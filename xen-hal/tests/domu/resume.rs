@@ -108,7 +108,9 @@ fn use_disk(
     let (old, new) = (pattern(1, 20), pattern(2, 20));
     let table = world.domain.grant_table().ok_or("there is a table")?;
     let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
-    let disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent)?;
+    // The last page is another one.
+    let own = lent.len() - 1;
+    let disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent[..own])?;
     let mut disk = disk.with_wait(patience());
     disk.write(0, &old)?;
     let mut requests = None;
@@ -137,20 +139,18 @@ fn use_disk(
 
     let table = world.domain.grant_table().ok_or("there is a table")?;
     let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
-    // Pages in another order, and fewer pages, are refused, and nothing is lost.
-    lent.swap(0, 1);
+    // Pages in another order, other pages and fewer pages are refused, and nothing is lost.
     let store = &mut world.store;
-    let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent).err();
-    let refused = refused.ok_or("the pages are others")?;
-    assert_eq!(refused.error, BlockError::NotSuspended);
-    lent.swap(0, 1);
-    let mut suspended = refused.suspended;
-    // Such an attempt takes responses, which hides what the first attempt did to the requests.
-    if point != Point::CancelledUnread {
-        let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent[..2]).err();
-        let refused = refused.ok_or("pages are missing")?;
-        assert_eq!(refused.error, BlockError::NotSuspended);
+    let mut suspended = suspended;
+    for (first, second, count) in
+        [(0, 1, own), (1, 2, own), (2, own - 1, own), (3, own, own), (0, 0, own - 1)]
+    {
+        lent.swap(first, second);
+        let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent[..count]).err();
+        let refused = refused.ok_or("the pages are others")?;
+        assert_eq!(refused.error, BlockError::NotSuspended, "{first} {second} {count}");
         suspended = refused.suspended;
+        lent.swap(first, second);
     }
     let resumed = suspended.resume(Hypervisor, store, DISK, table, &mut lent);
     let mut disk = resumed.map_err(|error| error.error)?;
@@ -205,7 +205,7 @@ fn requests_outlive_a_suspend_and_are_not_repeated() {
                 for_each_seed(3, |seed| {
                     let disk = Disk::new(64);
                     let shown = disk.clone();
-                    let report = run(seed, rates(cancelled, faults), disk, 9, move |world| {
+                    let report = run(seed, rates(cancelled, faults), disk, 10, move |world| {
                         use_disk(world, point, cancelled)
                     })?;
                     let contents = shown.contents();
@@ -222,6 +222,56 @@ fn requests_outlive_a_suspend_and_are_not_repeated() {
                 });
             }
         }
+    }
+}
+
+/// Takes a page while a write is in flight, and returns it with other data.
+fn take_a_page<'a>(
+    mut world: World<'a>,
+    index: usize,
+    shown: &Disk,
+) -> Result<World<'a>, Box<dyn Error>> {
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let mut disk = BlockDevice::connect(Hypervisor, &mut world.store, DISK, table, &mut lent)?;
+    shown.set_fault(Some(BackendFault::Silent));
+    disk.submit_write(0, &pattern(1, 1))?;
+    let suspended = disk.suspend();
+    world.pages = detached(lent);
+    let restored;
+    (world, restored) = world.suspend()?;
+    assert!(restored);
+    shown.set_fault(None);
+    let table = world.domain.grant_table().ok_or("there is a table")?;
+    let mut lent: Vec<DevicePage<'_>> = std::mem::take(&mut world.pages);
+    let page = lent.remove(index).into_page(&table).map_err(|_| "the page is free")?;
+    page.copy_from(0, b"other data")?;
+    lent.insert(index, page.into());
+    let store = &mut world.store;
+    let refused = suspended.resume(Hypervisor, store, DISK, table, &mut lent).err();
+    let refused = refused.ok_or("a page was taken")?;
+    assert_eq!(refused.error, BlockError::NotSuspended);
+    // The device can be connected anew.
+    drop(refused);
+    let mut disk = BlockDevice::connect(Hypervisor, store, DISK, table, &mut lent)?;
+    disk.write(2, &pattern(2, 1))?;
+    disk.close(store)?;
+    world.pages = detached(lent);
+    Ok(world)
+}
+
+#[test]
+fn a_page_that_was_taken_is_not_sent() {
+    for index in [0, 1] {
+        for_each_seed(2, |seed| {
+            let disk = Disk::new(64);
+            let shown = disk.clone();
+            let rates = rates(false, FaultRates::none());
+            let report =
+                run(seed, rates, disk.clone(), 2, move |world| take_a_page(world, index, &shown))?;
+            assert!(disk.contents()[2 * SECTOR_SIZE..3 * SECTOR_SIZE] == pattern(2, 1));
+            Ok(report)
+        });
     }
 }
 
@@ -334,14 +384,14 @@ fn use_network<'a>(
     let mut suspended = suspended;
     if cancelled {
         // The pages of one direction are refused, and the other direction goes on.
-        for is_tx in [true, false] {
-            (if is_tx { &mut *tx } else { &mut *rx }).swap(0, 1);
+        for (is_tx, other) in [(true, 0), (false, 0), (true, 2), (false, 4)] {
+            (if is_tx { &mut *tx } else { &mut *rx }).swap(other, 1);
             let store = &mut world.store;
             let refused = suspended.resume(Hypervisor, store, INTERFACE, table, tx, rx).err();
             let refused = refused.ok_or("the pages are others")?;
             assert_eq!(refused.error, NetError::NotSuspended);
             suspended = refused.suspended;
-            (if is_tx { &mut *tx } else { &mut *rx }).swap(0, 1);
+            (if is_tx { &mut *tx } else { &mut *rx }).swap(other, 1);
         }
     }
     let resumed = suspended.resume(Hypervisor, &mut world.store, INTERFACE, table, tx, rx);
