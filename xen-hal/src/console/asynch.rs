@@ -1,6 +1,8 @@
 //! The console for asynchronous tasks.
 
 use core::fmt;
+use core::future::poll_fn;
+use core::task::{Context, Poll};
 
 use embedded_io_async::{ErrorType, Read, ReadReady, Write};
 use xen_pac::base::Virq;
@@ -43,10 +45,15 @@ enum Listener<'a, H: Hypercall + Copy> {
 }
 
 impl<H: Hypercall + Copy> Listener<'_, H> {
-    async fn wait(&mut self) {
+    /// Registers the task for the next event, then calls `check`: see [`PortListener::poll`].
+    fn poll<T>(&mut self, context: &Context<'_>, check: impl FnOnce() -> T) -> T {
         match self {
-            Self::Ring(listener) => listener.wait().await,
-            Self::Xen(listener) => listener.wait().await,
+            Self::Ring(listener) => listener.poll(context, check),
+            Self::Xen(listener) => {
+                // The earlier event needs no further look, because `check` comes after it.
+                let _ = listener.poll_wait(context);
+                check()
+            }
         }
     }
 }
@@ -94,19 +101,31 @@ impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
     }
 }
 
+impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
+    /// Waits until `step` moves a byte, unless it need not, and returns the number of bytes.
+    async fn until(
+        &mut self,
+        need: bool,
+        mut step: impl FnMut(&mut Console<'a, H, W>) -> Result<usize, ConsoleError>,
+    ) -> Result<usize, ConsoleError> {
+        let Self { console, events } = self;
+        poll_fn(|context| {
+            events.poll(context, || match step(console) {
+                Ok(0) if need => Poll::Pending,
+                result => Poll::Ready(result),
+            })
+        })
+        .await
+    }
+}
+
 impl<H: Hypercall + Copy, W: Wait> ErrorType for AsyncConsole<'_, H, W> {
     type Error = ConsoleError;
 }
 
 impl<H: Hypercall + Copy, W: Wait> Read for AsyncConsole<'_, H, W> {
     async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
-        loop {
-            let count = self.console.try_read(bytes)?;
-            if count > 0 || bytes.is_empty() {
-                return Ok(count);
-            }
-            self.events.wait().await;
-        }
+        self.until(!bytes.is_empty(), |console| console.try_read(bytes)).await
     }
 }
 
@@ -118,21 +137,17 @@ impl<H: Hypercall + Copy, W: Wait> ReadReady for AsyncConsole<'_, H, W> {
 
 impl<H: Hypercall + Copy, W: Wait> Write for AsyncConsole<'_, H, W> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, ConsoleError> {
-        loop {
-            let count = self.console.try_write(bytes)?;
-            if count > 0 || bytes.is_empty() {
-                return Ok(count);
-            }
-            self.events.wait().await;
-        }
+        self.until(!bytes.is_empty(), |console| console.try_write(bytes)).await
     }
 
     async fn flush(&mut self) -> Result<(), ConsoleError> {
-        while !self.console.is_flushed() {
-            self.console.notify()?;
-            self.events.wait().await;
-        }
-        Ok(())
+        let step = |console: &mut Console<'_, H, W>| {
+            if console.is_flushed() {
+                return Ok(1);
+            }
+            console.notify().map(|()| 0)
+        };
+        self.until(true, step).await.map(drop)
     }
 }
 

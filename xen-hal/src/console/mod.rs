@@ -419,7 +419,8 @@ fn write_fmt<E: Copy>(
 
     impl<E: Copy, F: FnMut(&str) -> Result<(), E>> fmt::Write for Adapter<F, E> {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.result = (self.write)(text);
+            // A value can continue after an error, which is kept.
+            self.result = self.result.and_then(|()| (self.write)(text));
             self.result.map_err(|_| fmt::Error)
         }
     }

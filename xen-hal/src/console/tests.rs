@@ -172,9 +172,17 @@ fn a_backend_that_does_not_read_is_waited_for_once() {
     let mut console = open(&xen, page).with_wait(YieldWait::new(&xen).attempts(10));
     assert_eq!(console.try_write(&[b'x'; 3000]), Ok(2048));
     assert_eq!(console.try_write(b"y"), Ok(0));
+    struct Continues;
+    impl core::fmt::Display for Continues {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            let _ = f.write_str("lost");
+            f.write_str("")
+        }
+    }
     for _ in 0..3 {
         assert_eq!(console.write_all(b"lost"), Err(ConsoleError::Stalled));
         assert_eq!(write!(console, "lost"), Err(ConsoleError::Stalled));
+        assert_eq!(write!(console, "{Continues}"), Err(ConsoleError::Stalled));
         assert_eq!(console.flush(), Err(ConsoleError::Stalled));
     }
     assert_eq!(domain.yields.get(), 10);

@@ -29,12 +29,6 @@ impl<'a, H: Hypercall + Copy> PortListener<'a, H> {
         }
     }
 
-    /// Waits for an event.
-    #[cfg(feature = "embedded-io-async")]
-    pub(crate) async fn wait(&mut self) {
-        self.0.wait().await;
-    }
-
     /// Registers the task for the next event, then calls `check`, which may find what an earlier
     /// event announced. So a peer that sends without end causes one call for each wakeup.
     pub(crate) fn poll<T>(&mut self, context: &Context<'_>, check: impl FnOnce() -> T) -> T {
