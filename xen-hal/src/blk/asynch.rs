@@ -82,8 +82,7 @@ impl<'a, 't, H: Hypercall + Copy, A, W: Wait> AsyncBlockDevice<'a, 't, H, A, W> 
     ///
     /// # Errors
     ///
-    /// As for [`BlockDevice::read`], except [`BlockError::TimedOut`]; [`BlockError::Busy`] if no
-    /// page is free although no request is in flight.
+    /// As for [`BlockDevice::read`], except [`BlockError::TimedOut`].
     pub async fn read(&mut self, sector: u64, data: &mut [u8]) -> Result<(), BlockError> {
         self.device.info.check(sector, data.len())?;
         self.transfer(Transfer::Read(data), sector).await

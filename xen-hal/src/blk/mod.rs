@@ -55,7 +55,18 @@
 //! Data is copied through the driver's own pages, each granted for one request, so the backend
 //! never sees the caller's memory. The backend is not trusted: a response must be the first to a
 //! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
-//! [broken](BlockError::Broken) until it is connected again. Responses may arrive in any order.
+//! [broken](BlockError::Broken). Responses may arrive in any order.
+//!
+//! # After an error
+//!
+//! - A request that [failed](BlockError::Failed) or [timed out](BlockError::TimedOut) can be
+//!   repeated. A write that did not succeed can have changed any part of its range.
+//! - A broken device still delivers the responses from before, and nothing else.
+//!   [`close`](BlockDevice::close) it, or drop it, and connect it again with the same pages: the
+//!   backend and the frontend start with an empty ring.
+//! - A backend that does not close either lets [`BlockDevice::connect`] fail with
+//!   [`StoreError::TimedOut`]. Another attempt is always possible. The pages that the backend still
+//!   uses stay [deferred](DevicePage), and no other page is affected.
 //!
 //! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`, a project
 //! of the Rust embedded community. The trait of `block-device-driver` has only asynchronous
@@ -133,7 +144,8 @@ pub enum BlockError {
     /// The device cannot be written.
     #[error("the block device cannot be written")]
     ReadOnly,
-    /// The maximum number of requests is in flight, or no page is free.
+    /// The maximum number of requests is in flight, or no page is free: answered requests and the
+    /// backend hold them.
     #[error("the block device has no room for another request")]
     Busy,
     /// The request has ended, or belongs to a different device.
@@ -148,7 +160,7 @@ pub enum BlockError {
     /// The backend does not have the operation.
     #[error("the block device does not have the operation")]
     Unsupported,
-    /// The backend sent an invalid response. Connect the device again.
+    /// The backend sent an invalid response. Close the device, or drop it, and connect it again.
     #[error("the block device's backend broke the protocol")]
     Broken,
     /// The pages or the device are not those that were suspended.
@@ -247,6 +259,8 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         let mut frontend = Frontend::open(store, device)?;
         let connect = |frontend: &mut Frontend<'a>| -> Result<_, BlockError> {
             let number = device_number(store, frontend)?;
+            // An earlier backend has then unmapped the pages.
+            frontend.prepare(store)?;
             let queue = Queue::new(xen, table, frontend.backend_domain(), number, pages)?;
             let info = queue.handshake(store, frontend)?;
             Ok((queue, info))
@@ -270,32 +284,22 @@ fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u32, 
 }
 
 impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
-    /// Connects the queue to the backend. Returns the device's properties.
+    /// Connects the queue to the backend, which waits for its keys. Returns the device's properties.
     fn handshake<V: Wait>(
         &self,
         store: &mut Store<'_, H, V>,
         frontend: &mut Frontend<'_>,
     ) -> Result<BlockInfo, BlockError> {
-        loop {
-            match frontend.next_step(store)? {
-                Step::Publish => {
-                    let (ring, port) = (self.ring_reference(), self.port().0);
-                    let keys = [
-                        ("ring-ref", &ring as _),
-                        ("event-channel", &port as _),
-                        ("protocol", &PROTOCOL as _),
-                    ];
-                    frontend.publish(store, &keys, XenbusState::INITIALISED)?;
-                }
-                Step::Connect => {
-                    let info = BlockInfo::read(frontend, store)?;
-                    frontend.switch(store, XenbusState::CONNECTED)?;
-                    return Ok(info);
-                }
-                Step::Closed => frontend.restart(store)?,
-                _ => return Err(XenbusError::BackendGone.into()),
-            }
+        let (ring, port) = (self.ring_reference(), self.port().0);
+        let keys =
+            [("ring-ref", &ring as _), ("event-channel", &port as _), ("protocol", &PROTOCOL as _)];
+        frontend.publish(store, &keys, XenbusState::INITIALISED)?;
+        if frontend.next_step(store)? != Step::Connect {
+            return Err(XenbusError::BackendGone.into());
         }
+        let info = BlockInfo::read(frontend, store)?;
+        frontend.switch(store, XenbusState::CONNECTED)?;
+        Ok(info)
     }
 }
 
@@ -326,7 +330,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     ///
     /// [`BlockError::OutOfRange`], [`BlockError::Misaligned`]; [`BlockError::Failed`],
     /// [`BlockError::Unsupported`]; [`BlockError::TimedOut`], [`BlockError::Broken`],
-    /// [`BlockError::Grant`], [`BlockError::Event`]. Part of `data` may have been filled.
+    /// [`BlockError::Grant`], [`BlockError::Event`]; [`BlockError::Busy`] if no page becomes free
+    /// although no request is in flight. Part of `data` may have been filled.
     pub fn read(&mut self, sector: u64, data: &mut [u8]) -> Result<(), BlockError> {
         self.info.check(sector, data.len())?;
         self.transfer(Transfer::Read(data), sector)
@@ -438,7 +443,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
                 Advance::Answered => attempt = 0,
                 Advance::Waits => {
                     if self.wait.wait(port, attempt).is_break() {
-                        return Err(BlockError::TimedOut);
+                        let idle = job.queue.is_idle();
+                        return Err(if idle { BlockError::Busy } else { BlockError::TimedOut });
                     }
                     attempt = attempt.saturating_add(1);
                 }
@@ -495,6 +501,10 @@ impl<'j, 'd, 'a, 't, H: Hypercall + Copy, A> Job<'j, 'd, 'a, 't, H, A> {
                     self.begun += length.max(1);
                 }
                 Err(BlockError::Busy) => break,
+                // The answers free references.
+                Err(BlockError::Grant(GrantError::Full)) if self.flights.oldest().is_some() => {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -10,7 +10,7 @@ use xen_pac::blkif::{
 
 use super::{Blkif, BlockError, SECTOR_SIZE};
 use crate::event::{Channel, Events, Port};
-use crate::grant::{Access, Grant, GrantRef, GrantTable};
+use crate::grant::{Access, Grant, GrantError, GrantRef, GrantTable};
 use crate::hypercall::Hypercall;
 use crate::platform::PAGE_SIZE;
 use crate::ring::{DevicePage, DeviceRing, FrontRing, PageUse};
@@ -232,7 +232,11 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             if let (Operation::Write(data), Some(content)) = (operation, page.bytes()) {
                 content.copy_from(0, &data[bytes..bytes + length])?;
             }
-            let reference = page.lend(&self.table, self.peer, access)?;
+            let reference = match page.lend(&self.table, self.peer, access) {
+                // The request gets as many pages as there are references.
+                Err(GrantError::Full) if bytes > 0 => break,
+                reference => reference?,
+            };
             *segment = segment_of(reference, length);
             request.pages[usize::from(request.count)] = short;
             request.count += 1;
@@ -310,7 +314,6 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     }
 
     /// True if the backend has answered all requests.
-    #[cfg(feature = "async")]
     pub(super) fn is_idle(&self) -> bool {
         let waits = |request: &Request| {
             matches!(request.progress, Progress::InFlight | Progress::Cancelled)

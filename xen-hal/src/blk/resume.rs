@@ -126,7 +126,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
 }
 
 impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
-    /// Continues to use the device `device`, with the pages that it had, in the same order.
+    /// Continues to use the device `device`, with all pages that it had, in the same order. Further
+    /// pages are not used.
     ///
     /// If the suspend was cancelled, the backend still carries out the requests. If the domain was
     /// restored, connects the device again, and sends each request again to which the backend had
@@ -137,7 +138,8 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
     ///
     /// # Errors
     ///
-    /// [`BlockError::NotSuspended`], and as for [`BlockDevice::connect`].
+    /// [`BlockError::NotSuspended`] if a page is another one or was used meanwhile, or if the device
+    /// is another one; otherwise as for [`BlockDevice::connect`].
     #[allow(clippy::result_large_err, reason = "the error returns the requests")]
     pub fn resume<'a, 't, A, V: Wait>(
         mut self,
@@ -205,6 +207,7 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
         if device_number(store, frontend)? != self.handle {
             return Err(BlockError::NotSuspended);
         }
+        frontend.prepare(store)?;
         let peer = frontend.backend_domain();
         let channel = Events::new(xen).alloc_unbound(peer).map_err(BlockError::Event)?;
         self.take_responses(&table, pages);
@@ -226,7 +229,7 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
     }
 
     /// Takes the responses of the former backend, whose requests are not repeated, and ends the
-    /// requests that were cancelled. Does nothing if the first page is not that of the ring.
+    /// requests that were cancelled. Does nothing if the pages are not those of the ring.
     fn take_responses<'t, A>(
         &mut self,
         table: &GrantTable<'t, H, A>,

@@ -62,7 +62,8 @@ impl Link {
 /// ```
 ///
 /// The link is down while a [`Link`] is set so, and for ever if the backend broke the protocol:
-/// connect a new device then.
+/// connect a new device then. To get this one back from the stack, pass `&mut` of it to
+/// `embassy_net::new`, and drop the stack's runner.
 pub struct AsyncNetDevice<'a, 't, H: Hypercall + Copy, A> {
     // Dropped first: it masks the port before the device closes it.
     events: PortListener<'a, H>,

@@ -65,8 +65,12 @@
 //! negotiates neither scatter-gather nor offloads.
 //!
 //! Frames are copied through the driver's own pages. The backend is not trusted: a response must be
-//! the first to a request in flight, have only negotiated flags, and name bytes within the page.
-//! Otherwise, the device is [broken](NetError::Broken) until it is connected again.
+//! the first to a request in flight, be the whole frame, and name bytes within the page. Otherwise,
+//! the device is [broken](NetError::Broken): it neither sends nor receives.
+//! [`close`](NetDevice::close) it, or drop it, and connect it again with the same pages. A backend
+//! that does not close either lets [`NetDevice::connect`] fail with [`StoreError::TimedOut`];
+//! another attempt is always possible. The pages that the backend still uses stay
+//! [deferred](DevicePage).
 
 use xen_pac::netif::{
     NetifRxRequest, NetifRxResponse, NetifStatus, NetifTxRequest, NetifTxResponse, netif_rx_flags,
@@ -142,7 +146,7 @@ pub enum NetError {
     /// All pages hold frames that the backend has not sent yet.
     #[error("the network interface has no room for another frame")]
     Busy,
-    /// The backend sent an invalid response. Connect the device again.
+    /// The backend sent an invalid response. Close the device, or drop it, and connect it again.
     #[error("the network interface's backend broke the protocol")]
     Broken,
     /// The pages are not those that were suspended.
@@ -191,8 +195,11 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         tx: &'a mut [DevicePage<'t>],
         rx: &'a mut [DevicePage<'t>],
     ) -> Result<Self, NetError> {
-        let frontend = Frontend::open(store, device)?;
-        let connected = Self::new(xen, store, frontend.clone(), table, tx, rx)
+        let mut frontend = Frontend::open(store, device)?;
+        // An earlier backend has then unmapped the pages.
+        let prepared = frontend.prepare(store).map_err(NetError::from);
+        let connected = prepared
+            .and_then(|()| Self::new(xen, store, frontend.clone(), table, tx, rx))
             .and_then(|mut device| device.handshake(store).map(|()| device));
         connected.inspect_err(|_| frontend.abandon(store))
     }
@@ -207,39 +214,33 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
     ) -> Result<Self, NetError> {
         let peer = frontend.backend_domain();
         let mac = read_mac(store, frontend.device())?;
+        if !frontend.backend_feature(store, "feature-rx-copy")? {
+            return Err(NetError::Unsupported);
+        }
         let (tx, rx) = (Half::new(&table, peer, tx)?, Half::new(&table, peer, rx)?);
         let channel = Events::new(xen).alloc_unbound(peer).map_err(NetError::Event)?;
         Ok(Self { frontend, table, channel, tx, rx, mac, lost: 0, broken: false })
     }
 
+    /// Connects the interface to the backend, which waits for its keys.
     fn handshake<V: Wait>(&mut self, store: &mut Store<'_, H, V>) -> Result<(), NetError> {
-        loop {
-            match self.frontend.next_step(store)? {
-                Step::Publish => {
-                    if !self.frontend.backend_feature(store, "feature-rx-copy")? {
-                        return Err(NetError::Unsupported);
-                    }
-                    self.fill()?;
-                    let (tx, rx) = (self.tx.reference(), self.rx.reference());
-                    let keys = [
-                        ("tx-ring-ref", &tx as _),
-                        ("rx-ring-ref", &rx as _),
-                        ("event-channel", &self.channel.port().0 as _),
-                        ("request-rx-copy", &1 as _),
-                        ("feature-rx-notify", &1 as _),
-                        // The backend completes checksums before it delivers a frame.
-                        ("feature-no-csum-offload", &1 as _),
-                    ];
-                    self.frontend.publish(store, &keys, XenbusState::CONNECTED)?;
-                }
-                Step::Ready => {
-                    // Notifications from before the backend bound its end were lost.
-                    return self.channel.send().map_err(NetError::Event);
-                }
-                Step::Closed => self.frontend.restart(store)?,
-                _ => return Err(XenbusError::BackendGone.into()),
-            }
+        self.fill()?;
+        let (tx, rx) = (self.tx.reference(), self.rx.reference());
+        let keys = [
+            ("tx-ring-ref", &tx as _),
+            ("rx-ring-ref", &rx as _),
+            ("event-channel", &self.channel.port().0 as _),
+            ("request-rx-copy", &1 as _),
+            ("feature-rx-notify", &1 as _),
+            // The backend completes checksums before it delivers a frame.
+            ("feature-no-csum-offload", &1 as _),
+        ];
+        self.frontend.publish(store, &keys, XenbusState::CONNECTED)?;
+        if self.frontend.next_step(store)? != Step::Ready {
+            return Err(XenbusError::BackendGone.into());
         }
+        // Notifications from before the backend bound its end were lost.
+        self.channel.send().map_err(NetError::Event)
     }
 
     /// Returns the interface's MAC address.
@@ -263,7 +264,8 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
     }
 
     /// Returns how many frames were lost: the backend reported an error, the frame did not fit into
-    /// the caller's buffer, or it was in flight when the domain was restored.
+    /// the caller's buffer, its checksum was incomplete although the driver requested complete ones,
+    /// or it was in flight when the domain was restored.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
@@ -329,7 +331,9 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
             // The status of a received frame is its length.
             let length = usize::try_from(response.status.0).unwrap_or(0);
             self.check(!chained && offset + length <= PAGE_SIZE)?;
-            let into = buffer.get_mut(..length).filter(|_| length >= FRAME_MIN);
+            // The driver does not negotiate frames whose checksum is incomplete.
+            let usable = length >= FRAME_MIN && !netif_rx_flags::CSUM_BLANK.is_set(flags);
+            let into = buffer.get_mut(..length).filter(|_| usable);
             let copies = into.is_some();
             // The backend may still write to the page, so the bytes are copied once.
             let copied = self.rx.finish(response.id, |bytes| match into {

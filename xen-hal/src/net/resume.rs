@@ -56,7 +56,7 @@ impl<H: Hypercall + Copy, A> NetDevice<'_, '_, H, A> {
 }
 
 impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
-    /// Continues to use the interface `device`, with the pages that it had, in the same order.
+    /// Continues to use the interface `device`, with all pages that it had, in the same order.
     ///
     /// If the suspend was cancelled, no frame is lost. If the domain was restored, connects the
     /// interface again. Frames whose sending the backend had not reported, and frames that had

@@ -47,7 +47,8 @@ pub enum Step {
     Connect,
     /// Use the device.
     Ready,
-    /// Stop using the rings, revoke the grants, and [switch](Frontend::switch) to CLOSED.
+    /// Stop using the rings, revoke the grants, and [switch](Frontend::switch) to CLOSED. The
+    /// backend closes, or it has started again and no longer has the rings.
     Close,
     /// The device is closed. [`Frontend::restart`] starts the handshake again.
     Closed,
@@ -97,6 +98,8 @@ pub struct Frontend<'p> {
     backend: NodePath,
     backend_domain: Domid,
     state: XenbusState,
+    /// True if both ends were connected since the frontend switched to CONNECTED.
+    connected: bool,
 }
 
 impl<'p> Frontend<'p> {
@@ -125,7 +128,8 @@ impl<'p> Frontend<'p> {
         };
         let domain = number(store, (device, "backend-id"), "backend-id")?;
         let state = XenbusState(number(store, (device, "state"), "state")?);
-        let mut frontend = Self { device, backend, backend_domain: Domid(domain), state };
+        let backend_domain = Domid(domain);
+        let mut frontend = Self { device, backend, backend_domain, state, connected: false };
         match store.watch((backend.as_str(), "state"), device) {
             Ok(()) | Err(StoreError::Refused(Errno::EEXIST)) => {}
             Err(error) => return Err(error.into()),
@@ -194,7 +198,11 @@ impl<'p> Frontend<'p> {
     /// [`XenbusError::Store`].
     pub fn step(&self, store: &mut impl Tree) -> Result<Step, XenbusError> {
         let peer = self.backend_state(store)?;
-        Ok(next_step(self.state, peer))
+        let restarts = matches!(
+            peer,
+            Some(XenbusState::INITIALISING | XenbusState::INIT_WAIT | XenbusState::INITIALISED)
+        );
+        Ok(if self.connected && restarts { Step::Close } else { next_step(self.state, peer) })
     }
 
     /// Returns the next action. Waits for the backend with the store's [`Wait`], so it never
@@ -204,7 +212,7 @@ impl<'p> Frontend<'p> {
     ///
     /// [`StoreError::TimedOut`] if the backend does nothing; any other of [`XenbusError::Store`].
     pub fn next_step<H: Hypercall + Copy, W: Wait>(
-        &self,
+        &mut self,
         store: &mut Store<'_, H, W>,
     ) -> Result<Step, XenbusError> {
         let mut attempt = 0;
@@ -212,7 +220,10 @@ impl<'p> Frontend<'p> {
             let seen = store.events_received();
             match self.step(store)? {
                 Step::Wait => {}
-                step => return Ok(step),
+                step => {
+                    self.connected |= step == Step::Ready;
+                    return Ok(step);
+                }
             }
             // A change that xenstore reported meanwhile may be a change of the backend's state.
             while store.events_received() == seen {
@@ -220,6 +231,22 @@ impl<'p> Frontend<'p> {
             }
         }
         Err(StoreError::TimedOut.into())
+    }
+
+    /// Waits until the backend waits for the frontend's keys: restarts a closed device.
+    #[cfg(any(feature = "blk", feature = "net"))]
+    pub(crate) fn prepare<H: Hypercall + Copy, W: Wait>(
+        &mut self,
+        store: &mut Store<'_, H, W>,
+    ) -> Result<(), XenbusError> {
+        loop {
+            match self.next_step(store)? {
+                Step::Publish => return Ok(()),
+                // At most once, because the state is INITIALISING afterwards.
+                Step::Closed => self.restart(store)?,
+                _ => return Err(XenbusError::BackendGone),
+            }
+        }
     }
 
     /// Writes keys to the frontend's directory, and the frontend's state, in one transaction. The
@@ -245,6 +272,9 @@ impl<'p> Frontend<'p> {
             }
             Ok(tree.write_number((device, "state"), state.0)?)
         })?;
+        // A device whose frontend connects second has two connected ends.
+        let second = self.state == XenbusState::INITIALISED;
+        self.connected = state == XenbusState::CONNECTED && (self.connected || second);
         self.state = state;
         Ok(())
     }
