@@ -1,6 +1,8 @@
 //! Programs that use devices print on the simulator what they printed on real Xen, under a Linux
 //! dom0.
 
+#[path = "../../../../xen-hal/sim/examples/support/embassy_net.rs"]
+mod embassy_net;
 #[path = "../../../../xen-hal/sim/examples/support/peer.rs"]
 mod peer;
 
@@ -134,6 +136,30 @@ fn a_server_and_a_client_echo_as_recorded() {
         let lines = run(on, FaultRates::new(), [peer.network().into()], program, |_| ());
         assert_eq!(peer.check(), ExitCode::SUCCESS);
         compare(on, "tcp", &lines);
+    }
+}
+
+/// The same by `embassy-net`. The guest prints to Xen's console, as `embassy-tcp` does.
+#[test]
+fn embassy_s_sockets_echo_as_recorded() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let lines = || LINES.lock().expect("no vCPU panics");
+    for on in served() {
+        let peer = Peer::default();
+        let program = |guest: Guest, _: GuestConsole, mut store: GuestStore| {
+            let (table, pages) = memory(guest, 18)?;
+            let (tx, rx) = Box::leak(pages.into_boxed_slice()).split_at_mut(9);
+            let xen = guest.xen();
+            let net = NetDevice::connect(xen, &mut store, "device/vif/0", table, tx, rx)?;
+            let print = |line: std::fmt::Arguments<'_>| {
+                LINES.lock().expect("no vCPU panics").push(line.to_string());
+            };
+            Ok(embassy_net::run(guest, net, print)?)
+        };
+        run(on, FaultRates::new(), [peer.network().into()], program, |_| ());
+        assert_eq!(peer.check(), ExitCode::SUCCESS);
+        compare(on, "embassy-tcp", &lines());
+        lines().clear();
     }
 }
 
