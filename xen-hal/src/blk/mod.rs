@@ -284,7 +284,8 @@ fn device_number(store: &mut impl Tree, frontend: &Frontend<'_>) -> Result<u32, 
 }
 
 impl<H: Hypercall + Copy, A> Queue<'_, '_, H, A> {
-    /// Connects the queue to the backend, which waits for its keys. Returns the device's properties.
+    /// Connects the queue to the backend, which waits for its keys. Returns the device's
+    /// properties.
     fn handshake<V: Wait>(
         &self,
         store: &mut Store<'_, H, V>,

@@ -138,8 +138,8 @@ impl<H: Hypercall + Copy, W: Wait> SuspendedBlockDevice<H, W> {
     ///
     /// # Errors
     ///
-    /// [`BlockError::NotSuspended`] if a page is another one or was used meanwhile, or if the device
-    /// is another one; otherwise as for [`BlockDevice::connect`].
+    /// [`BlockError::NotSuspended`] if the device or a page is another one, or if a page in use was
+    /// taken meanwhile; otherwise as for [`BlockDevice::connect`].
     #[allow(clippy::result_large_err, reason = "the error returns the requests")]
     pub fn resume<'a, 't, A, V: Wait>(
         mut self,

@@ -264,7 +264,7 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
     }
 
     /// Returns how many frames were lost: the backend reported an error, the frame did not fit into
-    /// the caller's buffer, its checksum was incomplete although the driver requested complete ones,
+    /// the caller's buffer, its checksum was incomplete although the driver requests complete ones,
     /// or it was in flight when the domain was restored.
     #[must_use]
     pub const fn lost(&self) -> u64 {

@@ -34,8 +34,9 @@
 //! [`VcpuError::Unsupported`](crate::vcpu::VcpuError::Unsupported) and
 //! [`ParameterError::Unsupported`](crate::hvm::ParameterError::Unsupported) hold. The operation
 //! asks for the release only after Xen has refused it, so success costs no hypercall more, and
-//! nothing is cached. To choose another way first, call [`Version::require`]. Other new values of an argument,
-//! such as a virtual interrupt or a map space, fail with Xen's `EINVAL` in older releases.
+//! nothing is cached. To choose another way first, call [`Version::require`]. Other new values of
+//! an argument, such as a virtual interrupt or a map space, fail with Xen's `EINVAL` in older
+//! releases.
 
 mod types;
 
