@@ -32,6 +32,16 @@ const E820_RAM: u32 = 1;
 
 pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     let (command, start) = (op as u32 & ((1 << COMMAND_BITS) - 1), op >> COMMAND_BITS);
+    if call.state.profile.translates() {
+        // `compat_memory_op` reads these arguments before it looks at anything else.
+        match command {
+            command::AddToPhysmap::NUMBER => drop(call.read::<XenAddToPhysmap>(at)?),
+            command::AddToPhysmapBatch::NUMBER => drop(call.read::<XenAddToPhysmapBatch>(at)?),
+            command::RemoveFromPhysmap::NUMBER => drop(call.read::<XenRemoveFromPhysmap>(at)?),
+            command::AcquireResource::NUMBER => call.reach(at, ACQUIRE_RESOURCE, false)?,
+            _ => {}
+        }
+    }
     let starts_at_0 = [
         command::MaximumRamPage::NUMBER,
         command::CurrentReservation::NUMBER,
@@ -77,6 +87,8 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
 
 /// A command of the toolstack.
 const CLAIM_PAGES: u32 = 24;
+/// Bytes of the argument of `acquire_resource`.
+const ACQUIRE_RESOURCE: usize = 32;
 
 /// Commands of the toolstack and of PV guests, which change nothing here: the size of the argument,
 /// and the answer to zeros in it for the control domain and for a guest on x86, where domain 0
@@ -105,7 +117,7 @@ const TOOLSTACK: [ToolstackRow; 13] = {
         (27, 24, Ok(0), Ok(0), Ok(0)),
         (command::MachphysCompatMfnList::NUMBER, 0, NOT_SUPPORTED, NOT_SUPPORTED, NONE),
         (command::GetVnumainfo::NUMBER, 48, NOT_SUPPORTED, NOT_PERMITTED, NO_DOMAIN),
-        (command::AcquireResource::NUMBER, 32, NOT_PERMITTED, NO_ACCESS, NO_DOMAIN),
+        (command::AcquireResource::NUMBER, ACQUIRE_RESOURCE, NOT_PERMITTED, NO_ACCESS, NO_DOMAIN),
     ]
 };
 

@@ -320,6 +320,25 @@ fn a_call_goes_on_from_the_extent_in_its_command() {
 }
 
 #[test]
+fn the_compatibility_layer_reads_arguments_first() {
+    const START: usize = 1 << 6;
+    // `remove_from_physmap`, `add_to_physmap` and its list, and `acquire_resource`.
+    let commands = [15 | START, 7 | START << 16, 23 | START << 16, 28];
+    for (is_compat, answers) in
+        [(false, [EINVAL, EDOM, EDOM, EACCES]), (true, [EFAULT, EFAULT, EFAULT, EFAULT])]
+    {
+        one(Profile { is_compat, ..Profile::DOMU }, DomainConfig::new(), move |t| {
+            let ask = |command, at| t.raw(HypercallNr::MEMORY_OP, [command, at, 0]);
+            let zeros = [0_u64; 8];
+            t.is("from nowhere", commands.map(|command| ask(command, NOWHERE)), answers);
+            let at = zeros.as_ptr().addr();
+            let of_zeros = [EINVAL, EDOM, EDOM, EACCES];
+            t.is("of zeros", commands.map(|command| ask(command, at)), of_zeros);
+        });
+    }
+}
+
+#[test]
 fn frames_beyond_those_that_have_addresses() {
     let far = [(1 << 28, OK), ((1 << 36) - 1, OK), (1 << 36, ENOENT), (1 << 63, OK)];
     for (frame, answer) in far {
