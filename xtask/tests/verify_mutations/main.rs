@@ -7,7 +7,7 @@ mod change;
 mod walk;
 
 use change::{Change, Claims, changes};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use walk::walk;
@@ -41,6 +41,7 @@ const KINDS: [&str; 15] = [
 
 /// A change and where to make it.
 struct Mutation {
+    file: usize,
     point: usize,
     name: String,
     change: Change,
@@ -61,11 +62,12 @@ fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
     let names = Symbols::new(document);
     let mut found: BTreeMap<&'static str, Vec<Mutation>> = BTreeMap::new();
     let mut claims = Claims::default();
-    walk(&mut document.clone(), &mut |_, point| claims.add(&point));
+    walk(&mut document.clone(), &mut |_, _, point| claims.add(&point));
     let mut index = 0;
-    walk(&mut document.clone(), &mut |name, point| {
+    walk(&mut document.clone(), &mut |file, name, point| {
         for change in changes(&point, &names, &claims) {
             found.entry(change.kind(&point)).or_default().push(Mutation {
+                file,
                 point: index,
                 name: name.to_owned(),
                 change,
@@ -79,13 +81,28 @@ fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
 fn mutated(document: &Document, mutation: &Mutation) -> Document {
     let mut changed = document.clone();
     let mut index = 0;
-    walk(&mut changed, &mut |_, point| {
+    walk(&mut changed, &mut |_, _, point| {
         if index == mutation.point {
             mutation.change.apply(point);
         }
         index += 1;
     });
     changed
+}
+
+/// Returns whether verification fails. First compares only the structs of the changed file, which
+/// takes a sixth of the time: where that fails, so does the whole.
+fn is_noticed(document: &Document, mutation: &Mutation, facts: &Facts) -> bool {
+    let whole = mutated(document, mutation);
+    let mut part = whole.clone();
+    let here = &whole.files[mutation.file].structs;
+    let compared: BTreeSet<_> = here.iter().filter_map(|item| item.head.c.as_ref()).collect();
+    for head in part.files.iter_mut().flat_map(|file| &mut file.structs).map(|item| &mut item.head)
+    {
+        // Verification leaves out a struct that has no name in C.
+        head.c = head.c.take().filter(|name| compared.contains(name));
+    }
+    [part, whole].iter().any(|changed| !verify::run(changed, facts).mismatches.is_empty())
 }
 
 #[test]
@@ -108,7 +125,7 @@ fn every_small_change_makes_verification_fail() {
         let step = if all { 1 } else { mutations.len().div_ceil(OF_EACH) };
         let chosen: Vec<&Mutation> = mutations.iter().step_by(step).collect();
         for mutation in &chosen {
-            if verify::run(&mutated(&document, mutation), &facts).mismatches.is_empty() {
+            if !is_noticed(&document, mutation, &facts) {
                 survivors.push(format!("{kind}: {} {:?}", mutation.name, mutation.change));
             }
         }

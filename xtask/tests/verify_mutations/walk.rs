@@ -23,15 +23,16 @@ pub(crate) enum Point<'d> {
     Order(&'d mut Vec<Field>),
 }
 
-/// Calls `at` with the name of each place and the place.
-pub(crate) fn walk(document: &mut Document, at: &mut dyn FnMut(&str, Point<'_>)) {
+/// Calls `at` with the index of each place's file, the place's name, and the place.
+pub(crate) fn walk(document: &mut Document, at: &mut dyn FnMut(usize, &str, Point<'_>)) {
     let manifest = &document.manifest;
     let all = Availability {
         releases: manifest.all_releases(),
         honoured_since: None,
         archs: manifest.all_archs(),
     };
-    for file in &mut document.files {
+    for (index, file) in document.files.iter_mut().enumerate() {
+        let at: &mut dyn FnMut(&str, Point<'_>) = &mut |name, point| at(index, name, point);
         for constant in named(&mut file.constants, |item| &item.head) {
             let archs = match &constant.value {
                 PerArch::Same(_) => all.archs,
