@@ -55,36 +55,3 @@ macro_rules! line {
         $transcript.line(&[$(&$token as &dyn $crate::transcript::Token),+])
     };
 }
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::{Address, Time, Transcript};
-    use std::cell::RefCell;
-    use std::string::{String, ToString};
-    use std::vec::Vec;
-    use xen_hal::event::Port;
-    use xen_hal::hypercall::Errno;
-    use xen_pac::base::Domid;
-
-    #[test]
-    fn lines_are_made_of_tokens() {
-        let lines: RefCell<Vec<String>> = RefCell::default();
-        let sink = |line: core::fmt::Arguments<'_>| lines.borrow_mut().push(line.to_string());
-        let transcript = Transcript::new(Domid(7), &sink);
-        line!(transcript, "closing", Port(3), Err::<(), _>(Errno::EINVAL));
-        line!(transcript, "bound", Ok::<_, Errno>(Port(4)), true, Ok::<(), Errno>(()));
-        line!(transcript, "to", Domid(7), "and", Domid(8));
-        line!(transcript, "at", Address(0xffff_u64), Address(0_u64), "after", Time);
-        assert_eq!(
-            lines.into_inner(),
-            [
-                "closing port 3 EINVAL",
-                "bound port 4 yes ok",
-                "to this domain and domain 8",
-                "at <addr> <null> after <time>"
-            ]
-        );
-    }
-}

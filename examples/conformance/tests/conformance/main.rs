@@ -7,11 +7,16 @@ mod devices;
 mod machine;
 mod platforms;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use conformance::list::SCENARIOS;
+use conformance::transcript::{Address, Time, Transcript};
+use xen_hal::event::Port;
+use xen_hal::hypercall::Errno;
+use xen_pac::base::Domid;
 use xen_sim::{FaultRates, Machine, Profile};
 
 /// A platform whose transcripts were recorded, and the simulator's profile of it.
@@ -272,4 +277,24 @@ fn every_exception_is_needed_and_the_comparison_notices_a_difference() {
         let there = recorded(on, scenario).and_then(of);
         assert_ne!(of(printed(on, scenario, 1, FaultRates::new())), there, "{name} {scenario}");
     }
+}
+
+#[test]
+fn lines_are_made_of_tokens() {
+    let lines: RefCell<Vec<String>> = RefCell::default();
+    let sink = |line: std::fmt::Arguments<'_>| lines.borrow_mut().push(line.to_string());
+    let transcript = Transcript::new(Domid(7), &sink);
+    conformance::line!(transcript, "closing", Port(3), Err::<(), _>(Errno::EINVAL));
+    conformance::line!(transcript, "bound", Ok::<_, Errno>(Port(4)), true, Ok::<(), Errno>(()));
+    conformance::line!(transcript, "to", Domid(7), "and", Domid(8));
+    conformance::line!(transcript, "at", Address(0xffff_u64), Address(0_u64), "after", Time);
+    assert_eq!(
+        lines.into_inner(),
+        [
+            "closing port 3 EINVAL",
+            "bound port 4 yes ok",
+            "to this domain and domain 8",
+            "at <addr> <null> after <time>"
+        ]
+    );
 }

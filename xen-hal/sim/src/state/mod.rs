@@ -9,6 +9,7 @@ mod physmap;
 mod ports;
 mod random;
 mod run;
+mod scale;
 mod time;
 mod toolstack;
 mod upcall;
@@ -36,14 +37,13 @@ pub(crate) use physmap::{
 };
 pub(crate) use ports::{Binding, Ports};
 pub(crate) use random::Random;
+pub(crate) use scale::{NANOS_PER_SECOND, scale};
 pub(crate) use toolstack::Served;
 pub(crate) use upcall::Interrupt;
 pub(crate) use vcpu::{Area, Areas, Event, Program, Run, RunTimes, Vcpu};
 
 /// The time at which the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;
-
-pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A program's handler of an interrupt.
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;

@@ -7,7 +7,7 @@ use xen_pac::base::Virq;
 use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
-use super::{Area, Deadline, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
+use super::{Area, Deadline, NANOS_PER_SECOND, RunTimes, State, VcpuKey, scale};
 use crate::config::FailureKind;
 use crate::raw_memory;
 
@@ -262,44 +262,5 @@ impl State {
         let wallclock =
             SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
         self.memory.shared_info(self.domains[domain].shared).publish_wallclock(&wallclock);
-    }
-}
-
-/// Returns the shift and the multiplier that convert ticks of a frequency to nanoseconds.
-fn scale(frequency: u64) -> (i8, u32) {
-    let mut shift = 0;
-    let mut ticks = frequency;
-    // The multiplier is a fraction below one that uses all its bits.
-    while ticks > 2 * NANOS_PER_SECOND {
-        ticks >>= 1;
-        shift -= 1;
-    }
-    while ticks <= NANOS_PER_SECOND {
-        ticks <<= 1;
-        shift += 1;
-    }
-    (shift, ((u128::from(NANOS_PER_SECOND) << u32::BITS) / u128::from(ticks)) as u32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::scale;
-    use xen_hal::clock;
-
-    #[test]
-    fn a_second_of_ticks_is_a_second_of_nanoseconds() {
-        for frequency in [
-            1_000_000,
-            62_500_000,
-            999_999_999,
-            1_000_000_000,
-            1_000_000_001,
-            2_599_998_000,
-            5_100_000_000,
-        ] {
-            let (shift, mul) = scale(frequency);
-            let second = clock::scale(frequency as i64, mul, shift);
-            assert!((999_999_990..=1_000_000_000).contains(&second), "{frequency}: {second}");
-        }
     }
 }

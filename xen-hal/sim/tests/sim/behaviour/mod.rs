@@ -7,6 +7,8 @@ mod failures;
 mod grants;
 mod memory;
 mod runs;
+mod seeds;
+mod snapshots;
 mod stacks;
 mod suspend;
 mod time;
