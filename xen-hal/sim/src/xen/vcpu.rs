@@ -276,6 +276,11 @@ pub(super) fn set_timer(call: &mut Call<'_>, moment: u64) -> usize {
     0
 }
 
+/// Returns the alignment of an area: 64-bit integers of 32-bit guests are aligned to 4 bytes.
+fn alignment(call: &Call<'_>) -> usize {
+    if call.state.profile.translates() { 4 } else { 8 }
+}
+
 /// Returns an area by its physical address; none for the address of all ones, which unregisters it
 /// (`map_guest_area`).
 fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
@@ -283,7 +288,7 @@ fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, 
         return Ok(None);
     }
     let (gfn, offset) = (Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
-    if offset + size > PAGE_SIZE || offset % 8 != 0 {
+    if offset + size > PAGE_SIZE || offset % alignment(call) != 0 {
         return Err(Errno::ENXIO);
     }
     let frame = call.domain().physmap.ram(gfn).ok_or(Errno::EINVAL)?;
@@ -339,9 +344,7 @@ fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo)
     if new_rules && again {
         return Err(Errno::EBUSY);
     }
-    // 64-bit integers of 32-bit guests are aligned to 4 bytes.
-    let alignment = if call.state.profile.translates() { 4 } else { 8 };
-    if offset > PAGE_SIZE - size || offset % alignment != 0 {
+    if offset > PAGE_SIZE - size || offset % alignment(call) != 0 {
         return Err(Errno::ENXIO);
     }
     if !new_rules && (again || key != call.me && call.state.vcpu(key).is_up()) {

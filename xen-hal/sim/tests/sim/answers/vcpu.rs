@@ -196,16 +196,22 @@ fn a_block_of_ones_own_since_4_18() {
 }
 
 #[test]
-fn a_block_of_a_32_bit_guest_is_aligned_to_4_bytes() {
+fn memory_of_a_32_bit_guest_is_aligned_to_4_bytes() {
     const LAST: u32 = 4096 - VCPU_INFO;
     for minor in [17, 20] {
         let profile = Profile { is_compat: true, ..release(minor, Profile::DOM0) };
-        one(profile, DomainConfig::new(), |t| {
+        one(profile, DomainConfig::new(), move |t| {
             rows! { t;
                 "not aligned", register(t, 0, t.frame(0), 2) => ENXIO;
                 "across the page's end", register(t, 0, t.frame(0), LAST + 4) => ENXIO;
                 "aligned", register(t, 0, t.frame(0), LAST - 4) => OK;
                 "marked, at a multiple of 8", byte(t.page(0).cast(), LAST as usize) => 1;
+            }
+            if minor == 20 {
+                let page = t.frame(1) * 4096;
+                let areas = |offset| [14, 15].map(|command| area(t, command, page + offset));
+                t.is("areas that are not aligned", areas(2), [ENXIO; 2]);
+                t.is("areas that are aligned", areas(4), [OK; 2]);
             }
         });
     }
