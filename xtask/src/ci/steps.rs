@@ -339,12 +339,10 @@ fn optional() -> Vec<Step> {
 /// harness shares more, so this step does not use it.
 fn threads() -> Step {
     let run = Call::cargo(
-        "run --quiet --package xen-pac --features simulated --example host \
-         --target x86_64-unknown-linux-gnu --target-dir target/tsan",
+        "run --quiet -Zprofile-rustflags --config .cargo/tsan.toml --example host \
+         --features xen-pac/simulated",
     );
-    // The sanitizer's runtime comes with the toolchain.
-    let flags = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer";
-    let run = run.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
+    let run = run.env("RUSTC_BOOTSTRAP", "1");
     step("tsan", "no two threads race on registers or bytes", &[], vec![run])
 }
 
