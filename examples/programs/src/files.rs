@@ -7,7 +7,7 @@ use embedded_sdmmc::{
     Block, BlockCount, BlockDevice as Blocks, BlockIdx, Mode, TimeSource, Timestamp, VolumeIdx,
     VolumeManager,
 };
-use xen_hal::blk::{BlockDevice, BlockError};
+use xen_hal::blk::{BlockDevice, BlockError, BlockInfo, SECTOR_SIZE};
 use xen_hal::console::Console;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::ring::Wait;
@@ -36,8 +36,12 @@ pub fn files<H: Hypercall + Copy, A, V: Wait, W: Wait>(
     console: &mut Console<'_, H, W>,
     disk: &mut BlockDevice<'_, '_, H, A, V>,
 ) -> Result<(), Error> {
-    let info = *disk.info();
-    writeln!(console, "the disk: {info:?}")?;
+    let BlockInfo { sectors, sector_size, read_only, flush } = *disk.info();
+    writeln!(
+        console,
+        "the disk: {sectors} units of {SECTOR_SIZE} bytes, in sectors of {sector_size}; \
+         read-only: {read_only}, flush: {flush}"
+    )?;
     let mut first = [0; Block::LEN];
     disk.read(0, &mut first)?;
     if first.iter().all(|byte| *byte == 0) {

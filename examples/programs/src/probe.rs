@@ -142,7 +142,13 @@ fn permissions<H: Hypercall + Copy, W: Wait>(
         for permission in store.permissions("data/a", &mut buffer)? {
             let Permission { domain, access } = permission?;
             let whose = if domain == own { "own" } else { "other" };
-            tell(format_args!("  {whose} {access:?}"));
+            let access = match access {
+                NodeAccess::None => "None",
+                NodeAccess::Read => "Read",
+                NodeAccess::Write => "Write",
+                NodeAccess::ReadWrite => "ReadWrite",
+            };
+            tell(format_args!("  {whose} {access}"));
         }
     }
     let set = store.set_permissions("name", &[mine]).map(|()| &b"ok"[..]);
@@ -253,7 +259,8 @@ fn events<H: Hypercall + Copy, W: Wait>(
         let Some(event) = store.event(&mut buffer)? else { break };
         match event {
             StoreEvent::Watch { path, token } => tell(format_args!("  {path} {token}")),
-            other => tell(format_args!("  {other:?}")),
+            StoreEvent::Lost => tell(format_args!("  Lost")),
+            StoreEvent::Reset => tell(format_args!("  Reset")),
         }
     }
     Ok(())

@@ -126,8 +126,13 @@ where
                 domain = restored.register(now).map_err(|error| error.error)?;
                 reopen(console, store)?;
                 let mut buffer = [0; 64];
-                let event = store.event(&mut buffer)?;
-                print(format_args!("  xenstore's first event: {event:?}"));
+                let first = match store.event(&mut buffer)? {
+                    Some(StoreEvent::Reset) => "reset",
+                    Some(StoreEvent::Lost) => "lost",
+                    Some(_) => "a watch",
+                    None => "none",
+                };
+                print(format_args!("  xenstore's first event: {first}"));
                 control = ShutdownControl::watch(store)?;
             }
         }
