@@ -37,7 +37,8 @@ void print(const char *format, ...)
     va_end(arguments);
     line[at] = '\n';
     kernel_enter_critical();
-    xen_log(line, at + 1);
+    if (xen_log(line, at + 1))
+        port_write(line, at + 1);
     kernel_exit_critical();
 }
 

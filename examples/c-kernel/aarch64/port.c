@@ -1,13 +1,14 @@
-/* The port layer of aarch64: the interrupt controller (GICv2 or GICv3), yield. */
+/* The port layer of aarch64: the interrupt controller (GICv2 or GICv3), yield, the UART. */
 #include "port.h"
 
-/* The interrupts: the virtual timer and upcalls. The addresses are those of a domain that Xen
- * started at boot; the device tree has them, too. Upstream: GUEST_TIMER_VIRT_PPI, GUEST_EVTCHN_PPI,
- * GUEST_GICD_BASE, GUEST_GICC_BASE and GUEST_GICV3_GICR0_BASE in xen/include/public/arch-arm.h. */
+/* The interrupts: the virtual timer and upcalls. The addresses are those of every guest but dom0;
+ * the device tree has them, too. Upstream: GUEST_TIMER_VIRT_PPI, GUEST_EVTCHN_PPI, GUEST_GICD_BASE,
+ * GUEST_GICC_BASE, GUEST_GICV3_GICR0_BASE and GUEST_PL011_BASE in xen/include/public/arch-arm.h. */
 enum { PPI_TIMER = 27, PPI_UPCALL = 31, SPURIOUS = 1020 };
 #define GICD 0x03001000UL
 #define GICC 0x03002000UL
 #define GICR 0x03020000UL
+#define UART 0x22000000UL
 
 static volatile uint32_t *at(uintptr_t address)
 {
@@ -113,6 +114,29 @@ void port_wait(void)
     __asm__ volatile("dsb sy; wfi" : : : "memory");
 }
 
+/* Bits of the UART's flag register, and how often it is read: the UART's reader may be gone. */
+enum { UART_FR = 0x18, FR_BUSY = 1 << 3, FR_TXFF = 1 << 5, ATTEMPTS = 1000000 };
+
+/* Returns whether the UART clears the flag in time. */
+static int uart_clears(uint32_t flag)
+{
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+        if (!(*at(UART + UART_FR) & flag))
+            return 1;
+    return 0;
+}
+
+/* True if Xen refused its log, as it does to a domain that the toolstack created. Such a domain
+ * has a UART if its configuration has `vuart="sbsa_uart"`. */
+static int has_uart;
+
+void port_write(const char *text, size_t length)
+{
+    has_uart = 1;
+    while (length-- && uart_clears(FR_TXFF))
+        store(UART, (uint8_t)*text++);
+}
+
 void port_exit(unsigned status)
 {
     /* A semihosting call, SYS_EXIT_EXTENDED with ADP_Stopped_ApplicationExit, ends QEMU. Its
@@ -120,6 +144,11 @@ void port_exit(unsigned status)
     struct {
         uint64_t reason, status;
     } block = {0x20026, 2 * status + 1};
+    if (has_uart) {
+        /* The toolstack's domain does not end QEMU. What was not read is lost with the domain. */
+        uart_clears(FR_BUSY);
+        return;
+    }
     register uint64_t operation __asm__("x0") = 0x20;
     register void *argument __asm__("x1") = &block;
     __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");

@@ -1,16 +1,18 @@
-//! What the guests `embassy` and `embassy-shell` have in common: the vCPUs, their executors, the
-//! clock and the tasks.
+//! What the guests `embassy` and `embassy-shell` have in common: the vCPUs, their executors, and the
+//! tasks.
+
+#[path = "wakeups.rs"]
+mod wakeups;
 
 use core::cell::RefCell;
 
 use critical_section::Mutex;
-use embassy_demo::{Consumer, EVENTS, Error, Pages, VCPUS, WAKERS};
+use embassy_demo::{Consumer, EVENTS, Error, Pages, VCPUS};
 use embassy_executor::Spawner;
 use rt::{Boot, Page, interrupts, println, vcpus};
 use static_cell::StaticCell;
 use xen_hal::Xen;
-use xen_hal::embassy::set_time_source;
-use xen_hal::event::{Drain, EventError};
+use xen_hal::event::EventError;
 use xen_hal::hypercall::{Errno, Installed, install, installed};
 use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId, set_current_vcpu};
 use xen_pac::shared_info::SharedInfo;
@@ -35,8 +37,7 @@ pub(crate) fn run<S: FnOnce(Spawner)>(
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO);
     let Ok(shared) = shared else { panic!("expected a shared page, found none") };
     EVENTS.attach(shared);
-    rt::on_upcall(upcall);
-    timer::install();
+    wakeups::install();
 
     // SAFETY: the runtime's memory is mapped to itself.
     let space = unsafe { IdentityMap::new() };
@@ -93,7 +94,7 @@ fn run_second(vcpu: VcpuId) {
     let Some(consumer) = consumer else { panic!("expected a consumer, found none") };
     // Its block was registered while it was down, which marks an upcall as pending. On Arm, that
     // upcall is lost, and no other comes until this one was taken.
-    upcall();
+    wakeups::upcall();
     match executor(vcpu) {
         Ok(executor) => executor.run(|spawner| embassy_demo::second(spawner, consumer)),
         Err(error) => panic!("vCPU {vcpu} cannot run tasks: {error}"),
@@ -102,7 +103,7 @@ fn run_second(vcpu: VcpuId) {
 
 /// Returns the executor of the calling vCPU, whose interrupts are on afterwards.
 fn executor(vcpu: VcpuId) -> Result<&'static mut Executor, Error> {
-    timer::start(vcpu)?;
+    wakeups::start(vcpu)?;
     let bell = Xen::new(installed()).events().bind_ipi(vcpu)?;
     let bell =
         EVENTS.listen(bell, vcpu).map_err(|error| xen_hal::Error::from(EventError::from(error)))?;
@@ -110,69 +111,4 @@ fn executor(vcpu: VcpuId) -> Result<&'static mut Executor, Error> {
     // SAFETY: the guest runs at the highest privilege, and every vector has a handler.
     let flag = unsafe { LocalInterrupts::new() };
     Ok(EXECUTORS[vcpu.0 as usize].init(Executor::new(bell, flag, vcpus::Current)))
-}
-
-fn upcall() {
-    embassy_demo::count_upcall();
-    // Bounded: on Arm, Xen raises no interrupt again for events that are left.
-    for _ in 0..16 {
-        let drain = EVENTS.dispatch(vcpus::current(), |port| {
-            if !timer::on_event(port) {
-                WAKERS.wake(port);
-            }
-        });
-        if drain == Drain::Finished {
-            break;
-        }
-    }
-}
-
-/// x86: Xen's timer.
-#[cfg(not(target_arch = "aarch64"))]
-mod timer {
-    use rt::Counter;
-    use xen_hal::embassy::PvTimer;
-    use xen_hal::event::Port;
-
-    use super::*;
-
-    type Timer = PvTimer<Installed, vcpus::Current, Counter, VCPUS>;
-    static TIMER: Timer =
-        PvTimer::new(installed(), &EVENTS, vcpus::Current, xen_hal::platform::Tsc);
-
-    pub(super) fn install() {
-        set_time_source(|| Some(&TIMER));
-    }
-
-    pub(super) fn start(vcpu: VcpuId) -> Result<(), Error> {
-        Ok(TIMER.start(vcpu)?)
-    }
-
-    pub(super) fn on_event(port: Port) -> bool {
-        TIMER.on_event(port)
-    }
-}
-
-/// aarch64: the virtual timer.
-#[cfg(target_arch = "aarch64")]
-mod timer {
-    use xen_hal::embassy::VirtualTimer;
-    use xen_hal::event::Port;
-
-    use super::*;
-
-    static TIMER: VirtualTimer = VirtualTimer::new();
-
-    pub(super) fn install() {
-        interrupts::on_timer(|| TIMER.on_interrupt());
-        set_time_source(|| Some(&TIMER));
-    }
-
-    pub(super) fn start(_: VcpuId) -> Result<(), Error> {
-        Ok(())
-    }
-
-    pub(super) fn on_event(_: Port) -> bool {
-        false
-    }
 }

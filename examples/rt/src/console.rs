@@ -3,7 +3,8 @@
 //! On x86 the output goes to I/O port 0xe9, which every guest with hardware virtualisation has. It
 //! needs no setup and no hypercall, so it works from the first instruction and in a panic. On
 //! aarch64 it uses the hypercall `console_io`, which Xen permits to dom0 and to domains that Xen
-//! started at boot. Xen prints it if its option `guest_loglvl` permits.
+//! started at boot. Xen prints it if its option `guest_loglvl` permits. A domain that `xl` created
+//! on aarch64 uses its UART, if its configuration has `vuart="sbsa_uart"`.
 
 use core::fmt::{self, Write};
 use core::hint::spin_loop;

@@ -299,7 +299,7 @@ fn boot(platform: Platform, programs: &str) -> Call {
 /// Returns the step that builds and lints the guests that run on aarch64 and boots one. It
 /// downloads a hypervisor.
 fn guests_aarch64() -> Step {
-    let guests = program::all().filter(|program| program.place.includes(AARCH64));
+    let guests = program::all().filter(|program| program.runs_on(AARCH64));
     // `figures` needs a feature, and the kernel in C is no binary of cargo.
     let binaries: BTreeSet<&str> = guests
         .map(|program| program.binary)

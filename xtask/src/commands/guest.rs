@@ -185,7 +185,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         if !arguments.all {
             expect_place(program, &platforms, arguments)?;
         }
-        for platform in platforms.iter().filter(|platform| program.place.includes(**platform)) {
+        for platform in platforms.iter().filter(|platform| program.runs_on(**platform)) {
             plan.entry(*platform).or_default().push(*program);
         }
     }
@@ -245,7 +245,7 @@ fn jobs(arguments: &Arguments) -> usize {
 
 /// Returns the first platform that supports the program.
 fn first_place(program: &Program) -> Platform {
-    let fits = |platform: &&Platform| program.place.includes(**platform);
+    let fits = |platform: &&Platform| program.runs_on(**platform);
     PLATFORMS.iter().find(fits).copied().unwrap_or(PLATFORMS[0])
 }
 
@@ -255,7 +255,7 @@ fn expect_place(
     platforms: &[Platform],
     arguments: &Arguments,
 ) -> Result<(), String> {
-    if platforms.iter().any(|platform| program.place.includes(*platform)) {
+    if platforms.iter().any(|platform| program.runs_on(*platform)) {
         return Ok(());
     }
     // Only what was chosen is named, so that the alternatives are values of the same options.
@@ -267,7 +267,7 @@ fn expect_place(
         arch.into_iter().chain(route).chain(release).collect::<Vec<_>>().join("-")
     };
     let mut places: Vec<String> = Vec::new();
-    for place in PLATFORMS.iter().filter(|platform| program.place.includes(**platform)).map(name) {
+    for place in PLATFORMS.iter().filter(|platform| program.runs_on(**platform)).map(name) {
         if !places.contains(&place) {
             places.push(place);
         }
@@ -275,7 +275,9 @@ fn expect_place(
     let last = places.pop().unwrap_or_default();
     let places = if places.is_empty() { last } else { format!("{} and {last}", places.join(", ")) };
     let asked = platforms.first().map(name).unwrap_or_default();
-    Err(format!("`{}` does not run on {asked}; it runs on {places}", program.name))
+    let why = platforms.iter().find_map(|platform| program.left_out(*platform));
+    let why = why.map(|why| format!(", because {why}")).unwrap_or_default();
+    Err(format!("`{}` does not run on {asked}{why}; it runs on {places}", program.name))
 }
 
 /// Returns the platforms and the programs, one a line.
@@ -338,7 +340,13 @@ mod tests {
             ("peers --route dom0", "does not run on dom0; it runs on domu and dom0less"),
             (
                 "peers --arch x86 --route vmx",
-                "does not run on x86-vmx; it runs on x86_64-domu, x86-domu and aarch64-dom0less",
+                "does not run on x86-vmx; it runs on x86_64-domu, x86-domu, \
+                 aarch64-domu and aarch64-dom0less",
+            ),
+            (
+                "restore --arch aarch64",
+                "does not run on aarch64, because Xen on Arm saves no domain; it runs on x86_64 \
+                 and x86",
             ),
             ("arm-fifo --release 4.20", "does not run on 4.20; it runs on 4.17"),
             ("c-kernel --release 4.20", ""),

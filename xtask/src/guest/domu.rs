@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::build;
 use super::packages::{self, Packages, output};
-use super::platform::Platform;
+use super::platform::{Arch, Platform};
 use crate::tools;
 
 /// A guest of a boot.
@@ -34,10 +35,10 @@ const HOTPLUG: [(&str, &str); 2] =
     [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
 /// What guests need of dom0, by the image's name. `init` says what a script may define.
 const SCRIPTS: [(&str, &str); 7] = [
-    (super::build::EMBASSY_SHELL, include_str!("domu/embassy-shell")),
-    (super::build::EMBASSY_TCP, include_str!("domu/tcp")),
+    (build::EMBASSY_SHELL, include_str!("domu/embassy-shell")),
+    (build::EMBASSY_TCP, include_str!("domu/tcp")),
     ("files", include_str!("domu/files")),
-    (super::build::RATES, include_str!("domu/rates")),
+    (build::RATES, include_str!("domu/rates")),
     ("restore", include_str!("domu/restore")),
     ("shutdown", include_str!("domu/shutdown")),
     ("tcp", include_str!("domu/tcp")),
@@ -59,21 +60,67 @@ const MODULES: [&str; 8] = [
     "net/xen-netback/xen-netback",
 ];
 
-/// Returns the raw kernel of dom0. Xen would take the compressed one, at twice the time.
+/// What differs between the architectures of dom0.
+struct Dom0 {
+    /// The name of the archive with everything but the guests.
+    name: String,
+    linux: Packages,
+    tools: Packages,
+    /// Debian's name of the folder with the libraries.
+    libraries: &'static str,
+    /// The program that loads libraries, and its folder.
+    loader: (&'static str, &'static str),
+}
+
+impl Dom0 {
+    fn of(Platform { arch, release, .. }: Platform) -> Self {
+        if arch == Arch::Aarch64 {
+            return Self {
+                name: format!("dom0-{release}-arm64"),
+                linux: packages::LINUX_ARM64,
+                tools: packages::TOOLS_4_17_ARM64,
+                libraries: "usr/lib/aarch64-linux-gnu",
+                loader: ("lib", "ld-linux-aarch64.so.1"),
+            };
+        }
+        Self {
+            name: format!("dom0-{release}"),
+            linux: packages::LINUX,
+            tools: if release == "4.20" { packages::TOOLS_4_20 } else { packages::TOOLS_4_17 },
+            libraries: "usr/lib/x86_64-linux-gnu",
+            loader: ("lib64", "ld-linux-x86-64.so.2"),
+        }
+    }
+}
+
+/// Returns the packages that dom0 is made from.
+#[must_use]
+pub fn packages(platform: Platform) -> [Packages; 2] {
+    let Dom0 { linux, tools, .. } = Dom0::of(platform);
+    [linux, tools]
+}
+
+/// Returns the raw kernel of dom0. On x86, Xen would take the compressed one, at twice the time.
 ///
 /// # Errors
 ///
 /// What cannot be downloaded or read.
-pub fn kernel(files: &Path) -> Result<PathBuf, String> {
-    let to = files.join("vmlinux");
+pub fn kernel(platform: Platform, files: &Path) -> Result<PathBuf, String> {
+    let is_arm = platform.arch == Arch::Aarch64;
+    let to = files.join(if is_arm { "Image" } else { "vmlinux" });
     if to.exists() {
         return Ok(to);
     }
-    let root = packages::LINUX.unpacked(files)?;
+    let linux = Dom0::of(platform).linux;
+    let root = linux.unpacked(files)?;
     let explain = |error| format!("{}: {error}", root.display());
     let boot = fs::read_dir(root.join("boot")).map_err(explain)?;
     let packed = boot.filter_map(|entry| Some(entry.ok()?.path())).next();
-    let packed = packed.ok_or("expected a kernel in the package linux-image-amd64, found none")?;
+    let packed = packed.ok_or_else(|| format!("expected a kernel in {linux}, found none"))?;
+    if is_arm {
+        build::decompress(&packed, &to)?;
+        return Ok(to);
+    }
     let bytes = fs::read(&packed).map_err(explain)?;
     const XZ: &[u8] = b"\xfd7zXZ\0";
     let start = bytes.windows(XZ.len()).position(|window| window == XZ);
@@ -89,12 +136,6 @@ pub fn kernel(files: &Path) -> Result<PathBuf, String> {
     if is_elf { Ok(to) } else { Err(format!("{}: expected an ELF file", to.display())) }
 }
 
-/// Returns the packages with Xen's tools for a platform.
-#[must_use]
-pub fn xen_tools(platform: Platform) -> Packages {
-    if platform.release == "4.20" { packages::TOOLS_4_20 } else { packages::TOOLS_4_17 }
-}
-
 /// Writes dom0's initramfs: the tools, the guests, each with that many vCPUs, and the script that
 /// creates them. If a person types, `xl console` connects the guest's console to dom0's.
 ///
@@ -108,7 +149,7 @@ pub fn initramfs(
     files: &Path,
     to: &Path,
 ) -> Result<(), String> {
-    let base = base(xen_tools(platform), platform.release, files)?;
+    let base = base(platform, files)?;
     let folder = to.with_extension("root");
     let _ = fs::remove_dir_all(&folder);
     let root = folder.join("root");
@@ -125,7 +166,10 @@ pub fn initramfs(
     for guest in guests {
         let image = root.join(guest.image.file_name().unwrap_or_default());
         if !image.exists() {
-            fs::copy(&guest.image, &image).map_err(explain)?;
+            match platform.arch {
+                Arch::Aarch64 => build::flatten(&guest.image, &image)?,
+                _ => drop(fs::copy(&guest.image, &image).map_err(explain)?),
+            }
         }
         let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for (number, command_line) in guest.command_lines.iter().enumerate() {
@@ -145,22 +189,27 @@ pub fn initramfs(
 }
 
 /// Returns the archive with everything but the guests, made once.
-fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
-    let to = files.join(format!("dom0-{release}.cpio"));
+fn base(platform: Platform, files: &Path) -> Result<PathBuf, String> {
+    let dom0 = Dom0::of(platform);
+    let release = platform.release;
+    let to = files.join(format!("{}.cpio", dom0.name));
     let modules = MODULES.map(|module| module.rsplit('/').next().unwrap_or(module));
-    let init = INIT.replace("@RELEASE@", release).replace("@MODULES@", &modules.join(" "));
-    let folder = files.join(format!("dom0-{release}"));
+    let init = INIT
+        .replace("@RELEASE@", release)
+        .replace("@MODULES@", &modules.join(" "))
+        .replace("@LIBRARIES@", dom0.libraries);
+    let folder = files.join(&dom0.name);
     // The archive is made again if what it is made from has changed.
     let (list, source) = (folder.join("etc/made-from"), format!("{PROGRAMS:?}\n{init}"));
     if to.exists() && fs::read_to_string(&list).is_ok_and(|kept| kept == source) {
         return Ok(to);
     }
-    let unpacked = set.unpacked(files)?;
-    let linux = packages::LINUX.unpacked(files)?;
+    let unpacked = dom0.tools.unpacked(files)?;
+    let linux = dom0.linux.unpacked(files)?;
     let _ = fs::remove_dir_all(&folder);
     let explain = |error| format!("{}: {error}", folder.display());
     let programs = folder.join(format!("usr/lib/xen-{release}/bin"));
-    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
+    let libraries = folder.join(dom0.libraries);
     for name in [
         "bin",
         "sbin",
@@ -168,7 +217,7 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
         "sys",
         "dev",
         "tmp",
-        "lib64",
+        dom0.loader.0,
         "lib/mods",
         "etc/xen",
         "run/lock",
@@ -188,7 +237,10 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     link("/run", "var/run")?;
     link("/run/lock", "var/lock")?;
     link("busybox", "bin/sh")?;
-    let busybox = tools::BUSYBOX.find().ok_or_else(|| tools::BUSYBOX.missing())?;
+    let busybox = match platform.arch {
+        Arch::Aarch64 => unpacked.join("bin/busybox"),
+        _ => tools::BUSYBOX.find().ok_or_else(|| tools::BUSYBOX.missing())?,
+    };
     fs::copy(busybox, folder.join("bin/busybox")).map_err(explain)?;
     let installed = unpacked.join(format!("usr/lib/xen-{release}/bin"));
     for name in PROGRAMS {
@@ -204,8 +256,8 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
             fs::copy(&library, libraries.join(name)).map_err(explain)?;
         }
     }
-    let loader = "ld-linux-x86-64.so.2";
-    fs::copy(libraries.join(loader), folder.join("lib64").join(loader)).map_err(explain)?;
+    let (place, loader) = dom0.loader;
+    fs::copy(libraries.join(loader), folder.join(place).join(loader)).map_err(explain)?;
     for module in modules {
         let name = format!("{module}.ko");
         let found = find(&linux, &|file| file == name);

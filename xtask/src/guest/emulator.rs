@@ -75,7 +75,10 @@ pub const fn needs(platform: Platform) -> &'static [Tool] {
             tools::XORRISO,
             tools::MTOOLS,
         ],
-        Route::Domu => &[tools::QEMU_X86, tools::XEN_AMD64, tools::BUSYBOX, tools::CPIO, tools::XZ],
+        Route::Domu => match platform.arch {
+            Arch::Aarch64 => &[tools::QEMU_ARM, tools::DTC, tools::CPIO],
+            _ => &[tools::QEMU_X86, tools::XEN_AMD64, tools::BUSYBOX, tools::CPIO, tools::XZ],
+        },
         Route::Dom0less => &[tools::QEMU_ARM, tools::DTC],
     }
 }
@@ -121,7 +124,7 @@ pub fn packages(platform: Platform) -> Vec<Packages> {
         }
     }
     if platform.route == Route::Domu {
-        all.extend([packages::LINUX, domu::xen_tools(platform)]);
+        all.extend(domu::packages(platform));
     }
     all
 }
@@ -293,17 +296,20 @@ fn domu(
     files: &Path,
     folder: &Path,
 ) -> Result<Emulation, String> {
-    let kernel = domu::kernel(files)?;
+    let kernel = domu::kernel(platform, files)?;
     let (vcpus, interactive) = (options.vcpus, options.interactive);
     domu::initramfs(platform, guests, (vcpus, interactive), files, &folder.join("initramfs"))?;
     copy(hypervisor, &folder.join("xen"))?;
-    let link = folder.join("vmlinux");
+    let link = folder.join("linux");
     let _ = fs::remove_file(&link);
     std::os::unix::fs::symlink(&kernel, &link)
         .map_err(|error| format!("{}: {error}", link.display()))?;
+    if platform.arch == Arch::Aarch64 {
+        return domu_on_arm(options, files, folder);
+    }
     // With RDTSCP a Linux domain hangs: xl intercepts it, and QEMU reports the wrong exit.
     let cpu = format!("{},-monitor,-smap,-rdtscp", options.cpu.as_deref().unwrap_or("EPYC"));
-    let initrd = "vmlinux console=hvc0 rdinit=/init quiet mitigations=off apparmor=0 \
+    let initrd = "linux console=hvc0 rdinit=/init quiet mitigations=off apparmor=0 \
                   cryptomgr.notests,initramfs";
     // Unpinned, a guest that spins on dom0's processor makes dom0's processes fault in QEMU.
     let append = format!(
@@ -317,6 +323,48 @@ fn domu(
         &["-kernel", "xen", "-initrd", initrd, "-append", &append],
     ]);
     Ok(Emulation { program: qemu(tools::QEMU_X86)?, arguments, folder: folder.to_owned() })
+}
+
+/// Where QEMU's loader puts the kernel of dom0, and its initramfs.
+const LINUX: u64 = 0x7000_0000;
+const INITRAMFS: u64 = 0x7800_0000;
+
+fn domu_on_arm(options: &Options, files: &Path, folder: &Path) -> Result<Emulation, String> {
+    let cpu = options.cpu.as_deref().unwrap_or("cortex-a57");
+    let machine = format!("virt,virtualization=on,gic-version={}", options.gic);
+    let mut tree = base_tree(&machine, cpu, 2, files)?;
+    let size = |name: &str| {
+        let path = folder.join(name);
+        fs::metadata(&path)
+            .map(|data| data.len())
+            .map_err(|error| format!("{}: {error}", path.display()))
+    };
+    // Each guest has a processor of its own beside dom0's.
+    tree += &format!(
+        "/ {{ chosen {{ #address-cells = <2>; #size-cells = <2>; xen,xen-bootargs = \
+         \"console=dtuart dtuart=/pl011@9000000 bootscrub=0 loglvl=all guest_loglvl=all \
+         dom0_mem=384M dom0_max_vcpus=1 dom0_vcpus_pin {}\"; xen,dom0-bootargs = \
+         \"console=hvc0 rdinit=/init quiet\";\n",
+        options.xen_args
+    );
+    let mut loaders = Vec::new();
+    for (name, kind, at) in [("linux", "kernel", LINUX), ("initramfs", "ramdisk", INITRAMFS)] {
+        tree += &format!(
+            "module@{at:x} {{ compatible = \"multiboot,{kind}\", \"multiboot,module\"; \
+             reg = <0 {at:#x} 0 {:#x}>; }};\n",
+            size(name)?
+        );
+        loaders.push("-device".into());
+        loaders.push(format!("loader,file={name},addr={at:#x},force-raw=on").into());
+    }
+    compile_tree(&(tree + "}; };\n"), folder)?;
+    let mut arguments = words(&[
+        &["-M", &machine, "-cpu", cpu, "-smp", "2", "-m", "1024", "-accel", "tcg,thread=multi"],
+        &["-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults", "-no-reboot"],
+        &["-dtb", "xen.dtb", "-kernel", "xen"],
+    ]);
+    arguments.extend(loaders);
+    Ok(Emulation { program: qemu(tools::QEMU_ARM)?, arguments, folder: folder.to_owned() })
 }
 
 /// Where QEMU's loader puts the first guest's image; the others follow at this distance.
@@ -340,7 +388,7 @@ fn dom0less(
     let machine = format!("virt,virtualization=on,gic-version={}", options.gic);
     // Domains without dom0 may share events and grants only without XSM's default policy.
     let xsm = if several { "xsm=dummy" } else { "" };
-    let mut tree = base_tree(&machine, cpu, files)?;
+    let mut tree = base_tree(&machine, cpu, 1, files)?;
     let xen = format!(
         "console=dtuart dtuart=/pl011@9000000 bootscrub=0 noreboot loglvl=all \
          guest_loglvl=all/all {xsm} {}",
@@ -362,13 +410,7 @@ fn dom0less(
         loaders.push("-device".into());
         loaders.push(format!("loader,file=guest.bin,addr={at:#x},force-raw=on").into());
     }
-    tree += "}; };\n";
-    fs::write(folder.join("xen.dts"), tree).map_err(explain)?;
-    output(
-        Command::new("dtc")
-            .current_dir(folder)
-            .args(["-q", "-I", "dts", "-O", "dtb", "-o", "xen.dtb", "xen.dts"]),
-    )?;
+    compile_tree(&(tree + "}; };\n"), folder)?;
     let mut arguments = words(&[
         &["-M", &machine, "-cpu", cpu, "-smp", "1", "-m", "1024", "-accel", "tcg"],
         // The counter counts instructions: every run is the same.
@@ -381,9 +423,19 @@ fn dom0less(
     Ok(Emulation { program: qemu(tools::QEMU_ARM)?, arguments, folder: folder.to_owned() })
 }
 
-/// Returns the source of the device tree that QEMU makes for the machine.
-fn base_tree(machine: &str, cpu: &str, files: &Path) -> Result<String, String> {
-    let kept = files.join(format!("base-{}-{cpu}.dts", machine.replace([',', '='], "-")));
+/// Compiles a device tree's source to `xen.dtb`.
+fn compile_tree(tree: &str, folder: &Path) -> Result<(), String> {
+    fs::write(folder.join("xen.dts"), tree)
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut command = Command::new("dtc");
+    command.args(["-q", "-I", "dts", "-O", "dtb", "-o", "xen.dtb", "xen.dts"]);
+    output(command.current_dir(folder)).map(drop)
+}
+
+/// Returns the source of the device tree that QEMU makes for the machine with that many processors.
+fn base_tree(machine: &str, cpu: &str, processors: u32, files: &Path) -> Result<String, String> {
+    let name = machine.replace([',', '='], "-");
+    let kept = files.join(format!("base-{name}-{cpu}-{processors}.dts"));
     if let Ok(tree) = fs::read_to_string(&kept) {
         return Ok(tree);
     }
@@ -394,7 +446,7 @@ fn base_tree(machine: &str, cpu: &str, files: &Path) -> Result<String, String> {
         "-cpu",
         cpu,
         "-smp",
-        "1",
+        &processors.to_string(),
         "-m",
         "1024",
         "-display",

@@ -44,6 +44,14 @@ pub const LINUX: Packages = Packages {
     names: &["linux-image-amd64"],
     with: &[],
 };
+/// The kernel of a Linux dom0 on Arm.
+pub const LINUX_ARM64: Packages = Packages {
+    folder: "linux-arm64",
+    suite: "bookworm",
+    arch: "arm64",
+    names: &["linux-image-arm64"],
+    with: &[],
+};
 /// Xen 4.17's tools, with every library that they load.
 pub const TOOLS_4_17: Packages = Packages {
     folder: "tools-4.17-amd64",
@@ -58,6 +66,15 @@ pub const TOOLS_4_20: Packages = Packages {
     suite: "trixie",
     arch: "amd64",
     names: &["xen-utils-4.20", "libxenmisc4.20"],
+    with: TOOLS,
+};
+
+/// Xen 4.17's tools for Arm, with every library that they load, and dom0's other programs.
+pub const TOOLS_4_17_ARM64: Packages = Packages {
+    folder: "tools-4.17-arm64",
+    suite: "bookworm",
+    arch: "arm64",
+    names: &["xen-utils-4.17", "libxenmisc4.17", "libfdt1", "busybox-static"],
     with: TOOLS,
 };
 
@@ -143,7 +160,7 @@ impl Packages {
         apt(&["update"])?;
         let mut names: Vec<String> =
             self.names.iter().chain(self.with).map(|name| (*name).to_owned()).collect();
-        if *self == LINUX {
+        if [LINUX, LINUX_ARM64].contains(self) {
             // The package is empty and depends on the newest kernel's.
             names = vec![self.dependency(&folder)?];
         }

@@ -22,7 +22,7 @@ pub enum Route {
     Dom0,
     /// The guest is dom0, PVH, in Bochs on an Intel processor with VMX.
     Vmx,
-    /// The guest is a PVH domain that `xl` creates in a Linux dom0, in QEMU.
+    /// The guest is a domain that `xl` creates in a Linux dom0, in QEMU: PVH on x86.
     Domu,
     /// The guest is a domain that Xen creates at boot, without dom0, in QEMU.
     Dom0less,
@@ -55,6 +55,7 @@ pub const PLATFORMS: &[Platform] = &[
     platform(Arch::X86, Route::Vmx, "4.17"),
     platform(Arch::X86, Route::Domu, "4.17"),
     platform(Arch::X86, Route::Domu, "4.20"),
+    platform(Arch::Aarch64, Route::Domu, "4.17"),
     platform(Arch::Aarch64, Route::Dom0less, "4.17"),
 ];
 
@@ -88,7 +89,7 @@ impl Route {
         match self {
             Self::Dom0 => "dom0, PVH, on an AMD processor in QEMU",
             Self::Vmx => "dom0, PVH, on an Intel processor in Bochs",
-            Self::Domu => "an unprivileged PVH domain that xl creates in a Linux dom0, in QEMU",
+            Self::Domu => "an unprivileged domain that xl creates in a Linux dom0, in QEMU",
             Self::Dom0less => "an unprivileged domain that Xen creates at boot, in QEMU",
         }
     }

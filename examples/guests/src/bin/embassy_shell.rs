@@ -68,29 +68,41 @@ mod console {
     }
 }
 
-/// aarch64: the UART that Xen emulates.
+/// aarch64: the domain's ring, or the UART that Xen emulates, in a domain without a ring.
 #[cfg(target_arch = "aarch64")]
 mod console {
-    use core::convert::Infallible;
-
     use embassy_time::Timer;
     use embedded_io_async::{ErrorType, Read, Write};
+    use xen_hal::console::{AsyncConsole, ConsoleError};
 
-    use super::Error;
+    use super::*;
 
-    /// The UART, which is polled, because the runtime does not handle its interrupt.
-    pub(super) struct Console(());
+    /// The UART is polled, because the runtime does not handle its interrupt.
+    pub(super) enum Console {
+        Ring(AsyncConsole<'static, Installed>),
+        Uart,
+    }
 
     pub(super) fn open() -> Result<Console, Error> {
-        Ok(Console(()))
+        // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
+        let console = unsafe { xen_hal::console::Console::open(installed(), rt::at) };
+        let console = console.map_err(xen_hal::Error::from)?;
+        if console.port().is_none() {
+            return Ok(Console::Uart);
+        }
+        let console = AsyncConsole::new(console, &WAKERS, &EVENTS, VcpuId(0));
+        Ok(Console::Ring(console.map_err(xen_hal::Error::from)?))
     }
 
     impl ErrorType for Console {
-        type Error = Infallible;
+        type Error = ConsoleError;
     }
 
     impl Read for Console {
-        async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
+        async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
+            if let Self::Ring(ring) = self {
+                return ring.read(bytes).await;
+            }
             let Some(first) = bytes.first_mut() else { return Ok(0) };
             loop {
                 if let Some(byte) = rt::console::read() {
@@ -103,13 +115,19 @@ mod console {
     }
 
     impl Write for Console {
-        async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        async fn write(&mut self, bytes: &[u8]) -> Result<usize, ConsoleError> {
+            if let Self::Ring(ring) = self {
+                return ring.write(bytes).await;
+            }
             rt::console::write(bytes);
             Ok(bytes.len())
         }
 
-        async fn flush(&mut self) -> Result<(), Infallible> {
-            Ok(())
+        async fn flush(&mut self) -> Result<(), ConsoleError> {
+            match self {
+                Self::Ring(ring) => ring.flush().await,
+                Self::Uart => Ok(()),
+            }
         }
     }
 }

@@ -2,21 +2,23 @@
 #![no_std]
 #![no_main]
 
+#[path = "../wakeups.rs"]
+mod wakeups;
+
 use core::array;
 use core::cell::RefCell;
 
 use critical_section::Mutex;
-use embassy_demo::{EVENTS, WAKERS, count_upcall};
+use embassy_demo::{EVENTS, WAKERS};
 use programs::{Addresses, Error, embassy_tcp};
-use rt::{Boot, Counter, Page, interrupts, println, vcpus};
+use rt::{Boot, Page, interrupts, println, vcpus};
 use static_cell::StaticCell;
 use xen_hal::Xen;
-use xen_hal::embassy::{PvTimer, set_time_source};
-use xen_hal::event::{Drain, EventError};
+use xen_hal::event::EventError;
 use xen_hal::grant::{GrantRefAllocator, GrantTable, Page as GrantPage};
 use xen_hal::hypercall::{Installed, install, installed};
 use xen_hal::net::{AsyncNetDevice, NetDevice};
-use xen_hal::platform::{IdentityMap, LocalInterrupts, Tsc, VcpuId, set_current_vcpu};
+use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId, set_current_vcpu};
 use xen_hal::ring::DevicePage;
 use xen_hal::xenstore::Store;
 
@@ -30,7 +32,6 @@ const VCPU: VcpuId = VcpuId(0);
 const PAGES: usize = 9;
 
 type Executor = xen_hal::embassy::Executor<Installed, LocalInterrupts, vcpus::Current>;
-type Timer = PvTimer<Installed, vcpus::Current, Counter, { embassy_demo::VCPUS }>;
 type Net = AsyncNetDevice<'static, 'static, Installed, IdentityMap>;
 
 static SHARED_INFO: Page = Page::new();
@@ -38,7 +39,6 @@ static TABLE: Page = Page::new();
 static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
 static NET: [[Page; PAGES]; 2] = [const { [const { Page::new() }; PAGES] }; 2];
 static LENT: [StaticCell<[DevicePage<'static>; PAGES]>; 2] = [const { StaticCell::new() }; 2];
-static TIMER: Timer = PvTimer::new(installed(), &EVENTS, vcpus::Current, Tsc);
 static EXECUTOR: StaticCell<Executor> = StaticCell::new();
 static RESULT: Mutex<RefCell<Option<Result<(), Error>>>> = Mutex::new(RefCell::new(None));
 
@@ -49,8 +49,7 @@ fn main(boot: Boot) -> Result<(), Error> {
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO);
     let Ok(shared) = shared else { panic!("expected a shared page, found none") };
     EVENTS.attach(shared);
-    rt::on_upcall(upcall);
-    set_time_source(|| Some(&TIMER));
+    wakeups::install();
 
     let mut storage = [0; Store::STORAGE];
     // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
@@ -90,21 +89,11 @@ async fn serve(net: Net) {
 
 /// Returns the executor of the vCPU, whose interrupts are on afterwards.
 fn executor() -> Result<&'static mut Executor, xen_hal::Error> {
-    TIMER.start(VCPU)?;
+    wakeups::start(VCPU)?;
     let bell = Xen::new(installed()).events().bind_ipi(VCPU)?;
     let bell = EVENTS.listen(bell, VCPU).map_err(EventError::from)?;
     interrupts::enable();
     // SAFETY: the guest runs at the highest privilege, and every vector has a handler.
     let flag = unsafe { LocalInterrupts::new() };
     Ok(EXECUTOR.init(Executor::new(bell, flag, vcpus::Current)))
-}
-
-fn upcall() {
-    count_upcall();
-    // Xen raises the interrupt again for events that are left.
-    let _: Drain = EVENTS.dispatch(vcpus::current(), |port| {
-        if !TIMER.on_event(port) {
-            WAKERS.wake(port);
-        }
-    });
 }

@@ -3,18 +3,20 @@
 #![no_std]
 #![no_main]
 
+#[path = "../system_clock.rs"]
+mod system_clock;
+
 use core::time::Duration;
 
 use programs::{Addresses, Error, tcp_echo};
 use rt::{Boot, Page};
-use xen_hal::Xen;
-use xen_hal::clock::{Clock, PvClock};
+use xen_hal::clock::Clock;
 use xen_hal::console::Console;
 use xen_hal::event::TwoLevel;
 use xen_hal::grant::{GrantRefAllocator, GrantTablePlace, Page as GrantPage};
 use xen_hal::hypercall::Errno;
 use xen_hal::net::{NetDevice, NetError};
-use xen_hal::platform::{IdentityMap, Tsc, VcpuId};
+use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_hal::ring::{DevicePage, PollWait};
 use xen_hal::suspend::Setup;
 use xen_hal::xenstore::Store;
@@ -49,8 +51,7 @@ fn main(boot: Boot) -> Result<(), Error> {
     // SAFETY: the pages are used for nothing else, and all memory is mapped to itself.
     let domain = unsafe { setup.register() }.map_err(|error| error.error)?;
     let info = domain.vcpu_info(VcpuId(0)).ok_or(xen_hal::Error::from(Errno::ENOENT))?;
-    let features = Xen::new(xen).version().features().map_err(xen_hal::Error::from)?;
-    let clock = PvClock::new(features, info.time(), Tsc).map_err(xen_hal::Error::from)?;
+    let clock = system_clock::open(xen, info)?;
     let table = domain.grant_table().ok_or(xen_hal::Error::from(Errno::ENOENT))?;
     let page = |page: &'static Page| {
         // SAFETY: the page is used through this value only.

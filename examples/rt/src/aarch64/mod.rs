@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use arm_pl011_uart::{PL011Registers, Uart, UniqueMmioPointer};
 use dtoolkit::fdt::Fdt;
+use xen_hal::console::EmergencyConsole;
 use xen_hal::hypercall::{Hvc, Hypercall};
 use xen_hal::platform::VcpuId;
 
@@ -80,24 +81,47 @@ extern "C" fn secondary() -> ! {
     stop()
 }
 
+/// How often the UART is asked whether it takes a byte, or has sent all: its reader may be gone.
+const ATTEMPTS: u32 = 1_000_000;
+
+/// Writes to Xen's console. Xen refuses it to a domain that the toolstack created, which writes to
+/// its UART instead.
 pub(crate) fn write_console(bytes: &[u8]) {
-    // Xen's refusal cannot be reported anywhere.
-    let _ = xen_hal::console::EmergencyConsole::new(Hvc).write_all(bytes);
+    if EmergencyConsole::new(Hvc).write_all(bytes).is_ok() {
+        return;
+    }
+    let Some(mut uart) = uart() else { return };
+    for byte in bytes {
+        if (0..ATTEMPTS).all(|_| uart.is_tx_fifo_full()) {
+            return;
+        }
+        uart.write_word(*byte);
+    }
 }
 
 pub(crate) fn read_console() -> Option<u8> {
+    uart()?.read_word().ok().flatten()
+}
+
+/// Returns the UART, if there is one.
+fn uart() -> Option<Uart<'static>> {
     let registers =
         ptr::with_exposed_provenance_mut::<PL011Registers>(UART.load(Ordering::Relaxed));
-    let registers = NonNull::new(registers)?;
     // SAFETY: the device tree describes the registers there, which are mapped as device memory. The
-    // read of the data register is the only access that changes anything.
-    let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(registers) });
-    uart.read_word().ok().flatten()
+    // data register is the only one whose access changes anything, and Xen serialises accesses.
+    Some(Uart::new(unsafe { UniqueMmioPointer::new(NonNull::new(registers)?) }))
 }
 
 /// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on
-/// x86.
+/// x86. A domain that the toolstack created does not end the emulator: it waits until its last line
+/// was read, which is lost after a shutdown.
 pub(crate) fn exit_emulator(status: u8) {
+    if EmergencyConsole::new(Hvc).probe().is_err() {
+        if let Some(uart) = uart() {
+            (0..ATTEMPTS).any(|_| !uart.is_busy());
+        }
+        return;
+    }
     #[cfg(feature = "semihosting")]
     semihosting::process::exit(2 * i32::from(status) + 1);
     #[cfg(not(feature = "semihosting"))]
