@@ -43,6 +43,7 @@ const PLATFORMS: [Platform; 11] = [
     platform("x86_64-dom0-4.20"),
     platform("x86_64-domu-4.17"),
     platform("x86_64-domu-4.20"),
+    platform("aarch64-domu-4.17"),
     platform("aarch64-dom0less-4.17"),
     platform("x86-dom0-4.17"),
     platform("x86-vmx-4.17"),

@@ -22,6 +22,7 @@ pub(crate) fn of(name: &str) -> Option<Profile> {
     let profile = match (arch, route) {
         ("x86_64" | "x86", "dom0" | "vmx") => Profile::DOM0,
         ("x86_64" | "x86", "domu") => Profile::DOMU,
+        ("aarch64", "domu") => Profile::DOMU_AARCH64,
         ("aarch64", "dom0less") => Profile::DOM0LESS,
         _ => return None,
     };

@@ -35,6 +35,7 @@ pub enum Role {
 /// | [`DOMU`](Self::DOMU) | as in `x86_64-domu-4.17` |
 /// | both with release 4.20 | as in `x86_64-dom0-4.20` and `x86_64-domu-4.20` |
 /// | each of these with `is_compat` | as in the transcripts `x86-*` of the same name |
+/// | [`DOMU_AARCH64`](Self::DOMU_AARCH64) | as in `aarch64-domu-4.17`, except for the FIFO form |
 /// | [`DOM0LESS`](Self::DOM0LESS) | as in `aarch64-dom0less-4.17`, except for the FIFO form |
 /// | other releases and roles | as read from Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,8 @@ impl Profile {
     /// A PVH guest of Xen 4.17 on x86.
     #[cfg(target_arch = "x86_64")]
     pub const DOMU: Self = Self { role: Role::Guest, ..Self::DOM0 };
+    /// A guest of Xen 4.17 on Arm, created by the toolstack.
+    pub const DOMU_AARCH64: Self = Self { role: Role::Guest, ..Self::DOM0LESS };
     /// A guest of Xen 4.17 on Arm, without a control domain.
     pub const DOM0LESS: Self = Self {
         arch: Arch::Aarch64,
