@@ -305,7 +305,7 @@ fn domu(
     std::os::unix::fs::symlink(&kernel, &link)
         .map_err(|error| format!("{}: {error}", link.display()))?;
     if platform.arch == Arch::Aarch64 {
-        return domu_on_arm(options, files, folder);
+        return domu_on_arm(guests, options, files, folder);
     }
     // With RDTSCP a Linux domain hangs: xl intercepts it, and QEMU reports the wrong exit.
     let cpu = format!("{},-monitor,-smap,-rdtscp", options.cpu.as_deref().unwrap_or("EPYC"));
@@ -329,7 +329,12 @@ fn domu(
 const LINUX: u64 = 0x7000_0000;
 const INITRAMFS: u64 = 0x7800_0000;
 
-fn domu_on_arm(options: &Options, files: &Path, folder: &Path) -> Result<Emulation, String> {
+fn domu_on_arm(
+    guests: &[Guest],
+    options: &Options,
+    files: &Path,
+    folder: &Path,
+) -> Result<Emulation, String> {
     let cpu = options.cpu.as_deref().unwrap_or("cortex-a57");
     let machine = format!("virt,virtualization=on,gic-version={}", options.gic);
     let mut tree = base_tree(&machine, cpu, 2, files)?;
@@ -339,12 +344,12 @@ fn domu_on_arm(options: &Options, files: &Path, folder: &Path) -> Result<Emulati
             .map(|data| data.len())
             .map_err(|error| format!("{}: {error}", path.display()))
     };
-    // Each guest has a processor of its own beside dom0's.
     tree += &format!(
         "/ {{ chosen {{ #address-cells = <2>; #size-cells = <2>; xen,xen-bootargs = \
          \"console=dtuart dtuart=/pl011@9000000 bootscrub=0 loglvl=all guest_loglvl=all \
-         dom0_mem=384M dom0_max_vcpus=1 dom0_vcpus_pin {}\"; xen,dom0-bootargs = \
+         dom0_mem=384M dom0_max_vcpus=1 dom0_vcpus_pin {} {}\"; xen,dom0-bootargs = \
          \"console=hvc0 rdinit=/init quiet\";\n",
+        xsm(guests),
         options.xen_args
     );
     let mut loaders = Vec::new();
@@ -383,11 +388,9 @@ fn dom0less(
     copy(hypervisor, &folder.join("xen"))?;
     build::flatten(&guest.image, &folder.join("guest.bin"))?;
     let size = fs::metadata(folder.join("guest.bin")).map_err(explain)?.len();
-    let several = guest.command_lines.len() > 1;
     let cpu = options.cpu.as_deref().unwrap_or("cortex-a57");
     let machine = format!("virt,virtualization=on,gic-version={}", options.gic);
-    // Domains without dom0 may share events and grants only without XSM's default policy.
-    let xsm = if several { "xsm=dummy" } else { "" };
+    let xsm = xsm(guests);
     let mut tree = base_tree(&machine, cpu, 1, files)?;
     let xen = format!(
         "console=dtuart dtuart=/pl011@9000000 bootscrub=0 noreboot loglvl=all \
@@ -421,6 +424,13 @@ fn dom0less(
     ]);
     arguments.extend(loaders);
     Ok(Emulation { program: qemu(tools::QEMU_ARM)?, arguments, folder: folder.to_owned() })
+}
+
+/// Returns Xen's option without which two unprivileged domains cannot share events and grants: by
+/// XSM's default policy on Arm, they may share only with dom0.
+fn xsm(guests: &[Guest]) -> &'static str {
+    let have_peers = guests.iter().any(|guest| guest.command_lines.len() > 1);
+    if have_peers { "xsm=dummy" } else { "" }
 }
 
 /// Compiles a device tree's source to `xen.dtb`.
