@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
-use xen_pac::hvm::HVM_NR_PARAMS;
+use xen_pac::hvm::{HVM_NR_PARAMS, HvmParam};
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
@@ -44,6 +44,13 @@ pub(crate) use vcpu::{Area, Areas, Event, Program, Run, RunTimes, Vcpu};
 
 /// The time at which the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;
+
+/// How long Xen ran when the toolstack created a guest on Arm, whose counter starts with it.
+const UPTIME: i64 = 5 * NANOS_PER_SECOND as i64;
+/// What the toolstack stores on Arm in the parameter `CALLBACK_IRQ`: the type of a private
+/// interrupt, the flag of a low level, and the interrupt's number. Upstream:
+/// `HVM_PARAM_CALLBACK_TYPE_PPI`, `HVM_PARAM_CALLBACK_TYPE_PPI_FLAG_LOW_LEVEL`, `GUEST_EVTCHN_PPI`.
+const CALLBACK: u64 = 2 << 56 | 2 << 8 | 31;
 
 /// A program's handler of an interrupt.
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;
@@ -260,6 +267,7 @@ impl State {
             self.domains.len(),
             self.profile.is_arm(),
         )?;
+        let is_arm_guest = self.profile.is_arm() && role == Role::Guest;
         let info = |vcpu| self.profile.block_in_shared_page(vcpu).map(|block| (shared, block));
         let vcpus = (0..config.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
         self.domains.push(Domain {
@@ -280,7 +288,7 @@ impl State {
             ended: None,
             holes: Vec::new(),
             restores: 0,
-            epoch: 0,
+            epoch: if is_arm_guest { UPTIME } else { 0 },
             handlers: BTreeMap::new(),
             faults: Faults::default(),
             hypercalls: 0,
@@ -299,6 +307,9 @@ impl State {
         self.write_wallclock(key.domain);
         if config.served {
             self.serve(key.domain)?;
+        }
+        if is_arm_guest {
+            self.domains[key.domain].parameters[HvmParam::CALLBACK_IRQ.0 as usize] = CALLBACK;
         }
         Ok(id)
     }

@@ -10,11 +10,18 @@ const BUCKET: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Binding {
     Free,
-    Unbound { remote: Domid },
-    Interdomain { remote: Domid, port: u32 },
+    Unbound {
+        remote: Domid,
+    },
+    Interdomain {
+        remote: Domid,
+        port: u32,
+    },
     Pirq(u32),
     Virq(Virq),
     Ipi,
+    /// Xen uses it, and refuses it to the guest: the UART's on Arm.
+    Xen,
 }
 
 /// A port.

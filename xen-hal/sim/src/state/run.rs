@@ -144,7 +144,8 @@ impl State {
         let served = of.served.map_or([0; 2], |rings| [rings.console.port, rings.store.port]);
         let mut leaks = Vec::new();
         for (number, port) in of.ports.all.iter().enumerate() {
-            if port.binding != Binding::Free && !served.contains(&(number as u32)) {
+            let is_own = ![Binding::Free, Binding::Xen].contains(&port.binding);
+            if is_own && !served.contains(&(number as u32)) {
                 leaks.push(format!("channel: port {number}, {:?}", port.binding));
             }
         }

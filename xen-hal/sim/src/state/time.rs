@@ -8,7 +8,7 @@ use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as sha
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
 use super::{Area, Deadline, NANOS_PER_SECOND, RunTimes, State, VcpuKey, scale};
-use crate::config::FailureKind;
+use crate::config::{FailureKind, Role};
 use crate::raw_memory;
 
 /// The last moment: Xen's time is a signed number of nanoseconds.
@@ -256,9 +256,14 @@ impl State {
         Some(time.saturating_sub(self.domains[domain].epoch).max(0) as u64)
     }
 
-    /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.
+    /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it, which has set it
+    /// before the toolstack creates a guest.
     pub(crate) fn write_wallclock(&self, domain: usize) {
-        let (sec, nsec) = if self.profile.is_arm() { (0, 0) } else { (STARTED, 0) };
+        let (sec, nsec) = match (self.profile.is_arm(), self.domains[domain].role) {
+            (false, _) => (STARTED, 0),
+            (true, Role::Guest) => (STARTED, 1),
+            (true, _) => (0, 0),
+        };
         let wallclock =
             SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
         self.memory.shared_info(self.domains[domain].shared).publish_wallclock(&wallclock);

@@ -14,8 +14,9 @@ use crate::raw_memory::as_bytes;
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);
-/// The first port of domain 0 if the machine has no domain 0, as recorded under Linux.
-const FAR_PORT: u32 = 16;
+/// The first port of domain 0 if the machine has no domain 0, as recorded under Linux: on x86, and
+/// on Arm.
+const FAR_PORTS: [u32; 2] = [16, 5];
 
 /// A ring that domain 0 serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,11 @@ impl State {
         };
         let store = ring(self, frames[1], STORE)?;
         let console = ring(self, frames[0], CONSOLE)?;
+        if self.profile.is_arm() {
+            // That of the UART.
+            let ports = &mut self.domains[domain].ports;
+            ports.bind(Binding::Xen, 0).map_err(|errno| io::Error::other(errno.to_string()))?;
+        }
         self.domains[domain].served = Some(Served { console, store });
         Ok(())
     }
@@ -75,12 +81,13 @@ impl State {
         (pfn, evtchn, reference): (HvmParam, HvmParam, GrantReservedRef),
     ) -> Result<ServedRing, Errno> {
         let is_served = self.domains.iter().any(|other| other.id == DOM0);
+        let far_port = FAR_PORTS[usize::from(self.profile.is_arm())];
         let of = &mut self.domains[domain];
         let port = of.ports.allocate()?;
         let binding = if is_served {
             Binding::Unbound { remote: DOM0 }
         } else {
-            Binding::Interdomain { remote: DOM0, port: FAR_PORT - 1 + port }
+            Binding::Interdomain { remote: DOM0, port: far_port - 1 + port }
         };
         of.ports.bind(binding, 0)?;
         of.parameters[pfn.0 as usize] = frame as u64;

@@ -252,9 +252,11 @@ impl State {
         }
     }
 
+    /// Closes all ports but those that Xen uses.
     pub(crate) fn close_all_ports(&mut self, domain: usize) {
         for port in 1..self.domains[domain].ports.all.len() {
-            if self.domains[domain].ports.all[port].binding != Binding::Free {
+            let binding = &self.domains[domain].ports.all[port].binding;
+            if ![Binding::Free, Binding::Xen].contains(binding) {
                 self.close_port(domain, port as u32);
             }
         }

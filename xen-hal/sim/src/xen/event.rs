@@ -162,7 +162,9 @@ fn bind_pirq(call: &mut Call<'_>, asked: &mut EvtchnBindPirq) -> Answer {
 }
 
 fn close(call: &mut Call<'_>, port: u32) -> Answer {
-    call.domain().ports.bound(port)?;
+    if call.domain().ports.bound(port)?.binding == Binding::Xen {
+        return Err(Errno::EINVAL);
+    }
     call.state.close_port(call.me.domain, port);
     Ok(0)
 }
@@ -177,7 +179,9 @@ fn send(call: &mut Call<'_>, port: u32) -> Answer {
             }
         }
         Binding::Unbound { .. } => {}
-        Binding::Virq(_) | Binding::Pirq(_) | Binding::Free => return Err(Errno::EINVAL),
+        Binding::Virq(_) | Binding::Pirq(_) | Binding::Free | Binding::Xen => {
+            return Err(Errno::EINVAL);
+        }
     }
     Ok(0)
 }
@@ -185,6 +189,9 @@ fn send(call: &mut Call<'_>, port: u32) -> Answer {
 fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
     let target = call.target(asked.dom)?;
     let port = call.state.domains[target].ports.get(asked.port)?.clone();
+    if port.binding == Binding::Xen {
+        return Err(Errno::EACCES);
+    }
     call.state.may_act_on(call.me.domain, target)?;
     asked.vcpu = port.vcpu as u32;
     // The bytes of the union that a kind does not use stay as they were.
@@ -195,7 +202,7 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
         ..before
     };
     let (status, u) = match port.binding {
-        Binding::Free => (EvtchnState::CLOSED, before),
+        Binding::Free | Binding::Xen => (EvtchnState::CLOSED, before),
         Binding::Unbound { remote } => {
             (EvtchnState::UNBOUND, EvtchnStatusUInterdomain { dom: remote, ..before })
         }
@@ -216,7 +223,7 @@ fn bind_vcpu(call: &mut Call<'_>, asked: EvtchnBindVcpu) -> Answer {
         return Err(Errno::ENOENT);
     }
     match call.domain().ports.bound(asked.port)?.binding {
-        Binding::Ipi => return Err(Errno::EINVAL),
+        Binding::Ipi | Binding::Xen => return Err(Errno::EINVAL),
         Binding::Virq(virq) if !is_global(virq) => return Err(Errno::EINVAL),
         _ => {}
     }

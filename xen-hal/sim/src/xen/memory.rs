@@ -27,6 +27,8 @@ const NO_FRAME: XenPfn = XenPfn::MAX;
 /// The number of pages by which a guest may exceed its initial number: the mebibyte that the
 /// toolstack adds, less what it uses itself.
 const SLACK: usize = 241;
+/// The same on Arm.
+const SLACK_ON_ARM: usize = 254;
 /// The E820 type of memory.
 const E820_RAM: u32 = 1;
 
@@ -157,6 +159,7 @@ fn maximum(call: &Call<'_>, target: usize) -> usize {
     let domain = &call.state.domains[target];
     match domain.role {
         Role::Control => call.state.frames.count(),
+        Role::Guest if call.state.profile.is_arm() => domain.initial_pages + SLACK_ON_ARM,
         Role::Guest => domain.initial_pages + SLACK,
         Role::Dom0less => domain.initial_pages,
     }
