@@ -1,7 +1,6 @@
 //! Xen's system time, in which deadlines of hypercalls are.
 
 use rt::{AnyBackend, Counter};
-use xen_hal::hypercall::Errno;
 use xen_hal::{Error, Xen};
 use xen_pac::shared_info::VcpuInfo;
 
@@ -24,6 +23,7 @@ pub(crate) fn open(
 ) -> Result<xen_hal::clock::CounterClock<Counter>, Error> {
     use core::time::Duration;
     use xen_hal::clock::{CounterClock, TimeOffset};
+    use xen_hal::hypercall::Errno;
     use xen_hal::memory::WidthLatch;
     use xen_hal::platform::{Counter as _, VcpuId};
     use xen_hal::vcpu::Area;

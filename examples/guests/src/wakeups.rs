@@ -51,7 +51,7 @@ mod timer {
 
     /// Starts the timer of the calling vCPU.
     pub(crate) fn start(vcpu: VcpuId) -> Result<(), xen_hal::Error> {
-        Ok(TIMER.start(vcpu)?)
+        TIMER.start(vcpu)
     }
 
     pub(super) fn on_event(port: Port) -> bool {
