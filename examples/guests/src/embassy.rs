@@ -1,5 +1,5 @@
-//! What the guests `embassy` and `embassy-shell` have in common: the vCPUs, their executors, and the
-//! tasks.
+//! What the guests `embassy` and `embassy-shell` have in common: the vCPUs, their executors, and
+//! the tasks.
 
 #[path = "wakeups.rs"]
 mod wakeups;
