@@ -4,6 +4,7 @@
 //! Nothing panics, every result can be shown, and every wait ends when the caller's patience does.
 
 use std::fmt::{Debug, Display};
+use std::sync::atomic::Ordering::SeqCst;
 
 use xen_hal::console::Console;
 use xen_hal::ring::{BackRing, FrontRing, Protocol};
@@ -14,7 +15,10 @@ use xen_pac::base::Domid;
 use xen_pac::blkif::{BlkifRequest, BlkifResponse};
 use xen_pac::console_ring::XenconsInterface;
 use xen_pac::start_info::XEN_HVM_START_MAGIC_VALUE;
-use xen_pac::xenstore::{XenbusState, XenstoreDomainInterface, XsdSockmsgType};
+use xen_pac::xenstore::{
+    XenbusState, XenstoreConnection, XenstoreDomainInterface, XsdSockmsgType,
+    xenstore_server_features,
+};
 
 use crate::fake::{Fake, clear, page};
 use crate::input::Input;
@@ -146,49 +150,79 @@ fn console(input: &Input) {
     }
 }
 
-/// A server that reads every request, and answers what the input says.
+/// A server that reads every request. Most answers fit the request, and the others are the input's:
+/// all fit after the end of the input, which continues with zeroes.
 fn server(input: &Input) -> impl FnMut() {
     // SAFETY: the page is used by one store, and by this server on the same thread.
     let ring = unsafe { XenstoreDomainInterface::from_ptr(page(0)) };
+    let features = xenstore_server_features::RECONNECTION.val(u32::from(input.below(8) < 7));
+    ring.server_features().other_side().set(features.value);
     let mut last = 0;
     move || {
+        let reconnects = ring.connection().load(SeqCst) == XenstoreConnection::RECONNECT.0;
+        if reconnects && input.below(2) == 0 {
+            ring.connection().swap(XenstoreConnection::CONNECTED.0, SeqCst);
+        }
         let asked = ring.req_prod().other_side().load();
         let unread = asked.wrapping_sub(ring.req_cons().other_side().load());
-        if (16..=1024).contains(&unread) {
-            let mut header = [0; 16];
-            let at = asked.wrapping_sub(unread);
-            if ring.req().copy_to_wrapping(at, &mut header).is_ok() {
-                let word = |at| u32::from_ne_bytes(std::array::from_fn(|byte| header[at + byte]));
-                last = word(4);
-                answer(ring, input, word(0), last);
-            }
+        let mut request = vec![0; unread as usize % 1025];
+        let at = asked.wrapping_sub(unread);
+        if request.len() >= 16 && ring.req().copy_to_wrapping(at, &mut request).is_ok() {
+            let word = |at| u32::from_ne_bytes(std::array::from_fn(|byte| request[at + byte]));
+            last = word(4);
+            answer(ring, input, word(0), last, &request[16..]);
         }
-        if input.below(8) > 0 {
+        if input.below(8) < 7 {
             ring.req_cons().other_side().publish(asked);
         }
         match input.below(6) {
-            0 => answer(ring, input, input.byte().into(), last),
-            1 => answer(ring, input, XsdSockmsgType::WATCH_EVENT.0, 0),
-            2 => _ = PAGE.scribble(input, &[512, 513, 514, 515, 516, 517]),
+            3 => answer(ring, input, input.byte().into(), last, &[]),
+            4 => answer(ring, input, XsdSockmsgType::WATCH_EVENT.0, 0, &[]),
+            5 => _ = PAGE.scribble(input, &[512, 513, 514, 515, 516, 517]),
             _ => {}
         }
     }
 }
 
+/// Returns an answer that fits a request; the name of an error starts with `E`.
+fn fitting(input: &Input, kind: u32, request: &[u8]) -> &'static [u8] {
+    let mut texts = request.split(|byte| *byte == 0);
+    let path = texts.next().unwrap_or_default();
+    // Of the backend, whose path is absolute, and of the frontend.
+    let states =
+        if path.starts_with(b"/") { [b"2", b"4", b"6", b"5"] } else { [b"1", b"4", b"6", b"3"] };
+    match XsdSockmsgType(kind) {
+        XsdSockmsgType::READ if path.ends_with(b"/state") => states[input.below(states.len())],
+        XsdSockmsgType::READ if path.ends_with(b"/backend") => b"/local/domain/0/backend/vbd/1/1",
+        XsdSockmsgType::READ if path == b"control/shutdown" => b"poweroff",
+        XsdSockmsgType::READ => b"0",
+        XsdSockmsgType::TRANSACTION_START => b"7\0",
+        XsdSockmsgType::TRANSACTION_END if input.below(4) == 3 => b"EAGAIN\0",
+        XsdSockmsgType::DIRECTORY if input.below(2) == 1 => b"E2BIG\0",
+        XsdSockmsgType::DIRECTORY => b"a\0b\0",
+        // The first part, the last part, and the last part of a list that has changed.
+        XsdSockmsgType::DIRECTORY_PART if texts.next() == Some(b"0") => b"1\0a\0b\0",
+        XsdSockmsgType::DIRECTORY_PART if input.below(4) == 3 => b"2\0c\0\0",
+        XsdSockmsgType::DIRECTORY_PART => b"1\0c\0\0",
+        XsdSockmsgType::GET_PERMS => b"n1\0r0\0",
+        XsdSockmsgType::WATCH_EVENT => b"device/vbd/1\0t\0",
+        _ => b"OK\0",
+    }
+}
+
 /// Sends a message, mostly one that is right.
-fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32) {
-    let backend = b"/local/domain/0/backend/vbd/1/1";
-    let [ok, none, again]: [&[u8]; 3] = [b"OK\0", b"ENOENT\0", b"EAGAIN\0"];
-    let texts: [&[u8]; 12] =
-        [ok, none, b"1", b"2", b"4", b"6", backend, b"", again, b"7\0", b"a\0b\0", b"poweroff"];
-    let choice = input.below(16);
-    let payload = match texts.get(choice) {
-        Some(text) => text,
-        None => input.bytes(input.byte().into()),
+fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32, request: &[u8]) {
+    let texts: [&[u8]; 4] = [b"ENOENT\0", b"1", b"", b"a\0b\0"];
+    let payload = match input.below(16) {
+        15 => input.bytes(input.byte().into()),
+        choice => match choice.checked_sub(11).and_then(|choice| texts.get(choice)) {
+            Some(text) => text,
+            None => fitting(input, kind, request),
+        },
     };
-    let refuses = matches!(choice, 1 | 8) && input.below(4) > 0;
+    let refuses = payload.starts_with(b"E") && input.below(16) < 15;
     let kind = if refuses { XsdSockmsgType::ERROR.0 } else { kind };
-    let length = if input.below(16) == 0 { input.number() as u32 } else { payload.len() as u32 };
+    let length = if input.below(32) == 31 { input.number() as u32 } else { payload.len() as u32 };
     let words = [kind, id, 0, length].map(u32::to_ne_bytes).concat();
     for byte in words.iter().chain(payload) {
         let produced = ring.rsp_prod().other_side();
