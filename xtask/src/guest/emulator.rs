@@ -309,12 +309,14 @@ fn domu(
     }
     // With RDTSCP a Linux domain hangs: xl intercepts it, and QEMU reports the wrong exit.
     let cpu = format!("{},-monitor,-smap,-rdtscp", options.cpu.as_deref().unwrap_or("EPYC"));
-    let initrd = "linux console=hvc0 rdinit=/init quiet mitigations=off apparmor=0 \
-                  cryptomgr.notests,initramfs";
+    // QEMU keeps the translation of a program that always runs at the same addresses. The other
+    // options save work at boot and for each page.
+    let initrd = "linux console=hvc0 rdinit=/init quiet norandmaps mitigations=off rodata=off \
+                  init_on_alloc=0 apparmor=0 cryptomgr.notests,initramfs";
     // Unpinned, a guest that spins on dom0's processor makes dom0's processes fault in QEMU.
     let append = format!(
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0_mem=384M,max:384M \
-         dom0_max_vcpus=1 dom0_vcpus_pin iommu=off spec-ctrl=no {}",
+         dom0_max_vcpus=1 dom0_vcpus_pin iommu=off spec-ctrl=no bootscrub=0 {}",
         options.xen_args
     );
     let arguments = words(&[
