@@ -97,7 +97,8 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
     line!(t, "register_vcpu_info of a missing vCPU:", answer);
     line!(t, "across the page's end:", register(machine, 0, block, 4096 - 32));
     line!(t, "beyond the page:", register(machine, 0, block, 4096));
-    let answer = register(machine, 0, block, OFFSET + size_of::<XenUlong>() as u32 / 2);
+    // Not aligned for guests of 32 bits either, which the simulator runs with 64.
+    let answer = register(machine, 0, block, OFFSET + 2);
     line!(t, "not aligned:", answer);
     line!(t, "where there is no memory:", register(machine, 0, NO_FRAME, OFFSET));
 
