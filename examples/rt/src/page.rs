@@ -30,7 +30,7 @@ impl Page {
             assert!(
                 size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE,
                 "the type fits in a page"
-            )
+            );
         };
         // SAFETY: the address of a static is not null.
         unsafe { NonNull::new_unchecked(self.0.get().cast()) }

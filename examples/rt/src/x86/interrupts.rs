@@ -91,6 +91,6 @@ pub(super) unsafe fn load() {
     let pointer = Pointer::to(TABLE.0.get().cast(), size_of::<Table>());
     // SAFETY: the table is static, and its gates lead to stubs.
     unsafe {
-        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags));
     };
 }
