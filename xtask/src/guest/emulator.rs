@@ -288,6 +288,11 @@ fn vmx(
     Ok(Emulation { program, arguments, folder: folder.to_owned() })
 }
 
+/// The options of dom0's kernel. QEMU keeps the translation of a program that always runs at the
+/// same addresses. The options after that save work at boot and for each page.
+const LINUX_OPTIONS: &str = "console=hvc0 rdinit=/init quiet norandmaps mitigations=off \
+                             rodata=off init_on_alloc=0 apparmor=0 cryptomgr.notests";
+
 fn domu(
     platform: Platform,
     hypervisor: &Path,
@@ -309,10 +314,7 @@ fn domu(
     }
     // With RDTSCP a Linux domain hangs: xl intercepts it, and QEMU reports the wrong exit.
     let cpu = format!("{},-monitor,-smap,-rdtscp", options.cpu.as_deref().unwrap_or("EPYC"));
-    // QEMU keeps the translation of a program that always runs at the same addresses. The other
-    // options save work at boot and for each page.
-    let initrd = "linux console=hvc0 rdinit=/init quiet norandmaps mitigations=off rodata=off \
-                  init_on_alloc=0 apparmor=0 cryptomgr.notests,initramfs";
+    let initrd = format!("linux {LINUX_OPTIONS},initramfs");
     // Unpinned, a guest that spins on dom0's processor makes dom0's processes fault in QEMU.
     let append = format!(
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0_mem=384M,max:384M \
@@ -322,7 +324,7 @@ fn domu(
     let arguments = words(&[
         &["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", &cpu, "-smp", "2"],
         &["-m", "1024", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"],
-        &["-kernel", "xen", "-initrd", initrd, "-append", &append],
+        &["-kernel", "xen", "-initrd", &initrd, "-append", &append],
     ]);
     Ok(Emulation { program: qemu(tools::QEMU_X86)?, arguments, folder: folder.to_owned() })
 }
@@ -350,7 +352,7 @@ fn domu_on_arm(
         "/ {{ chosen {{ #address-cells = <2>; #size-cells = <2>; xen,xen-bootargs = \
          \"console=dtuart dtuart=/pl011@9000000 bootscrub=0 loglvl=all guest_loglvl=all \
          dom0_mem=384M dom0_max_vcpus=1 dom0_vcpus_pin {} {}\"; xen,dom0-bootargs = \
-         \"console=hvc0 rdinit=/init quiet\";\n",
+         \"{LINUX_OPTIONS}\";\n",
         xsm(guests),
         options.xen_args
     );

@@ -130,10 +130,9 @@ impl Session {
     ) -> Result<PlatformRuns, String> {
         let began = Instant::now();
         out.line(format_args!("{platform}: {}", platform.route.about()));
-        let group = if platform.route == Route::Domu { programs.len() } else { 1 };
         let mut all = PlatformRuns { endings: Vec::new(), cost: Cost::default() };
-        for programs in programs.chunks(group) {
-            self.boot(platform, programs, round, binaries, &mut all, out)?;
+        for programs in boots(platform, programs) {
+            self.boot(platform, &programs, round, binaries, &mut all, out)?;
         }
         all.cost.wall = began.elapsed();
         if !self.dry_run {
@@ -362,6 +361,18 @@ impl Run {
     }
 }
 
+/// Returns the programs of each boot. On Arm, two guests share only by another policy of XSM, by
+/// which Xen answers other calls differently too.
+fn boots(platform: Platform, programs: &[Program]) -> Vec<Vec<Program>> {
+    if platform.route != Route::Domu {
+        return programs.iter().map(|program| vec![*program]).collect();
+    }
+    let is_by_default =
+        |program: &Program| platform.arch != Arch::Aarch64 || program.command_lines.len() == 1;
+    let (default, others): (Vec<_>, Vec<_>) = programs.iter().copied().partition(is_by_default);
+    [default, others].into_iter().filter(|programs| !programs.is_empty()).collect()
+}
+
 /// Returns the run of one program of a boot of several.
 fn section(name: &str, lines: &[Timed], ended: &Ended) -> Run {
     let begin = format!("{}{name}", domu::BEGIN);
@@ -440,9 +451,25 @@ impl<'s> Binaries<'s> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Line, section};
+    use super::{Ended, Line, boots, section};
+    use crate::guest::platform::PLATFORMS;
+    use crate::guest::program;
     use crate::guest::verdict::End;
     use std::time::Duration;
+
+    #[test]
+    fn two_guests_that_share_boot_alone_on_arm() {
+        let programs: Vec<_> = program::proofs().collect();
+        for (platform, expected) in [
+            ("x86_64-domu-4.17", vec![programs.len()]),
+            ("aarch64-domu-4.17", vec![programs.len() - 1, 1]),
+        ] {
+            let platform = PLATFORMS.iter().find(|on| on.to_string() == platform).unwrap();
+            let boots = boots(*platform, &programs);
+            assert_eq!(boots.iter().map(Vec::len).collect::<Vec<_>>(), expected, "{platform}");
+        }
+        assert_eq!(boots(PLATFORMS[0], &programs).len(), programs.len());
+    }
 
     #[test]
     fn a_section_ends_at_the_next_marker() {

@@ -236,10 +236,15 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
             less
         );
         // By the HAL's clock.
-        let (began, until) = (clock.now(), clock.now() + Duration::from_millis(20));
-        let answer = xen.sched().poll(&ports, Some(until));
-        let took = clock.now() - began;
-        let least = took >= Duration::from_millis(15);
+        // Where Xen's time is ahead, the deadline has passed. The processor may have another guest
+        // for as long, but not each time.
+        let mut answer = Ok(());
+        let mut sleeps = || {
+            let (began, until) = (clock.now(), clock.now() + Duration::from_millis(20));
+            answer = xen.sched().poll(&ports, Some(until));
+            clock.now() - began >= Duration::from_millis(15)
+        };
+        let least = (0..5).all(|_| sleeps());
         line!(
             t,
             "poll until 20 ms after the counter's clock:",
