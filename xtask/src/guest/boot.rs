@@ -45,19 +45,16 @@ pub fn boot(
         .stderr(Stdio::piped())
         .spawn()?;
     let complaints = emulator.stderr.take().map(|stream| thread::spawn(move || read_all(stream)));
-    let mut cpu = Duration::ZERO;
-    let end = match emulator.stdout.take() {
-        Some(console) => watch(&mut emulator, console, limit, &mut cpu, line),
+    let ended = match emulator.stdout.take() {
+        Some(console) => watch(&mut emulator, console, limit, line),
         None => Err(io::Error::other("the emulator has no console")),
     };
-    if let Ok(End::TimedOut(_) | End::Stopped) = end {
-        cpu = cpu_time(emulator.id());
-    }
     // Nothing is left running, whatever happened above.
     let _ = emulator.kill();
     let _ = emulator.wait();
     let complaints = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    Ok(Ended { end: end?, complaints, cpu })
+    let (end, cpu) = ended?;
+    Ok(Ended { end, complaints, cpu })
 }
 
 /// Returns the command for a program that Linux kills when the calling thread ends, so that a
@@ -71,18 +68,18 @@ fn until_parent_ends(program: &Path) -> Command {
 }
 
 /// Hands on the console's lines until the emulator ends, its time is up, or there is nothing more
-/// to wait for.
+/// to wait for. Also returns the emulator's processor time.
 fn watch(
     emulator: &mut Child,
     console: ChildStdout,
     limit: Duration,
-    cpu: &mut Duration,
     mut line: impl FnMut(&str) -> bool,
-) -> io::Result<End> {
+) -> io::Result<(End, Duration)> {
     let lines = lines_of(console);
     let mut deadline = Instant::now() + limit;
     let mut at_deadline = End::TimedOut(limit.as_secs());
     loop {
+        let cpu = || cpu_time(emulator.id());
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(text) => {
                 if !line(&text) && at_deadline != End::Stopped {
@@ -91,32 +88,25 @@ fn watch(
                 }
                 // A guest that never stops talking must not outlast its time either.
                 if Instant::now() >= deadline {
-                    return Ok(at_deadline);
+                    return Ok((at_deadline, cpu()));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => return Ok(at_deadline),
-            Err(RecvTimeoutError::Disconnected) => {
-                return wait(emulator, deadline, at_deadline, cpu);
-            }
+            Err(RecvTimeoutError::Timeout) => return Ok((at_deadline, cpu())),
+            Err(RecvTimeoutError::Disconnected) => return wait(emulator, deadline, at_deadline),
         }
     }
 }
 
-/// Waits for the emulator, whose console is closed, to end.
-fn wait(
-    emulator: &mut Child,
-    deadline: Instant,
-    at_deadline: End,
-    cpu: &mut Duration,
-) -> io::Result<End> {
+/// Waits for the emulator, whose console is closed, to end. Also returns its processor time.
+fn wait(emulator: &mut Child, deadline: Instant, at_deadline: End) -> io::Result<(End, Duration)> {
     loop {
         // After `try_wait` has returned the status, the process and its times are gone.
-        *cpu = cpu_time(emulator.id());
+        let cpu = cpu_time(emulator.id());
         if let Some(status) = emulator.try_wait()? {
-            return Ok(status.code().map_or(End::Killed, End::Exited));
+            return Ok((status.code().map_or(End::Killed, End::Exited), cpu));
         }
         if Instant::now() >= deadline {
-            return Ok(at_deadline);
+            return Ok((at_deadline, cpu));
         }
         thread::sleep(Duration::from_millis(5));
     }
