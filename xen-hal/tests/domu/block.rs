@@ -5,7 +5,7 @@ use std::error::Error;
 use embedded_storage::{ReadStorage, Storage};
 use xen_hal::Xen;
 use xen_hal::blk::{BlockDevice, BlockError, BlockInfo, SECTOR_SIZE};
-use xen_hal::grant::Access;
+use xen_hal::grant::{Access, GrantError};
 use xen_hal::ring::{DevicePage, FrontRing, Protocol, YieldWait};
 use xen_hal::xenbus::{Frontend, Step, XenbusError};
 use xen_hal::xenstore::Tree;
@@ -179,6 +179,28 @@ fn a_hostile_backend_is_refused_and_nothing_leaks() {
             })
         });
     }
+}
+
+#[test]
+fn a_transfer_uses_the_references_that_there_are() {
+    for_each_seed(2, |seed| {
+        run(seed, FaultRates::new(), Disk::new(64), 7, |world| {
+            // References for the ring and two of the six other pages.
+            let mut slots = Vec::new();
+            while world.table.available() > 3 {
+                slots.push(world.table.slot()?);
+            }
+            let mut disk = connect(&mut world.store, world.table, &mut world.pages)?;
+            let (data, mut read) = (pattern(64 * SECTOR_SIZE), vec![0; 64 * SECTOR_SIZE]);
+            disk.write(0, &data)?;
+            disk.read(0, &mut read)?;
+            assert!(read == data);
+            assert_eq!(disk.submit_read(0, 3 * 4096)?.1, 2 * 4096);
+            let full = Err(BlockError::Grant(GrantError::Full));
+            assert_eq!(disk.submit_read(0, 4096), full);
+            Ok(disk.close(&mut world.store)?)
+        })
+    });
 }
 
 #[test]
