@@ -25,7 +25,7 @@ void port_disable_interrupts(void);
 void port_enable_interrupts(void);
 /* Sleeps until an interrupt was handled. Interrupts are on. */
 void port_wait(void);
-/* Writes text if Xen refuses its log, where there is a place for that. */
+/* Writes text to the UART; does nothing on x86. */
 void port_write(const char *text, size_t length);
 /* Ends the emulator with a status, where it has a device for that. */
 void port_exit(unsigned status);

@@ -26,4 +26,6 @@ pub mod transcript;
 pub use failure::Failure;
 pub use machine::{Machine, PAGES, VCPUS, World};
 pub use scenario::run;
+#[cfg(not(target_arch = "x86"))]
+pub use scenario::time_offset;
 pub use transcript::Transcript;

@@ -21,38 +21,22 @@ pub(crate) fn open(
     xen: &AnyBackend,
     _: VcpuInfo<'_>,
 ) -> Result<xen_hal::clock::CounterClock<Counter>, Error> {
-    use core::time::Duration;
-    use xen_hal::clock::{CounterClock, TimeOffset};
+    use xen_hal::clock::CounterClock;
     use xen_hal::hypercall::Errno;
     use xen_hal::memory::WidthLatch;
-    use xen_hal::platform::{Counter as _, VcpuId};
+    use xen_hal::platform::VcpuId;
     use xen_hal::vcpu::Area;
     use xen_pac::vcpu::raw::VcpuRunstateInfo;
     static TIMES: Area<VcpuRunstateInfo> = Area::new();
-    /// How often the vCPU sleeps.
-    const SAMPLES: u32 = 4;
 
-    let xen = Xen::new(xen);
-    let latch = WidthLatch::new(xen.hypercall())?;
+    let latch = WidthLatch::new(xen)?;
     // SAFETY: all memory is mapped to itself for ever.
-    let times = unsafe { xen.vcpu(VcpuId(0)).register_runstate(latch, &TIMES) }?;
+    let times = unsafe { Xen::new(xen).vcpu(VcpuId(0)).register_runstate(latch, &TIMES) }?;
     let (counter, rate) = (Counter::default(), Counter::default().frequency());
-    let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
-    let mut ahead = Duration::from_micros(10);
-    while samples < SAMPLES {
-        let (last, before) = (times.read_own().since, counter.read());
-        xen.sched().poll(&[], Some(last + ahead))?;
-        let (entry, after) = (times.read_own().since, counter.read());
-        if entry == last {
-            // The deadline had passed, so the vCPU did not sleep.
-            ahead *= 2;
-            if ahead > Duration::from_secs(10) {
-                return Err(Errno::EAGAIN.into());
-            }
-            continue;
-        }
-        offset = offset.narrow(rate, before, entry, after);
-        samples += 1;
-    }
+    let offset = conformance::time_offset(xen, counter, rate, || times.read_own().since);
+    let offset = offset.map_err(|failure| {
+        rt::println!("the clock: {failure}");
+        Errno::EAGAIN
+    })?;
     CounterClock::new(counter, rate, offset).ok_or(Error::from(Errno::ENODEV))
 }

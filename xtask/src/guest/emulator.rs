@@ -430,8 +430,8 @@ fn dom0less(
     Ok(Emulation { program: qemu(tools::QEMU_ARM)?, arguments, folder: folder.to_owned() })
 }
 
-/// Returns Xen's option without which two unprivileged domains cannot share events and grants: by
-/// XSM's default policy on Arm, they may share only with dom0.
+/// Returns the option that lets two unprivileged domains share events and grants, if a guest has
+/// two: by XSM's default policy on Arm, they may share only with dom0.
 fn xsm(guests: &[Guest]) -> &'static str {
     let have_peers = guests.iter().any(|guest| guest.command_lines.len() > 1);
     if have_peers { "xsm=dummy" } else { "" }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_time};
 use xen_hal::hvm::parameter;
-use xen_hal::hypercall::Commands;
+use xen_hal::hypercall::{Commands, Hypercall};
 use xen_hal::platform::{Counter, Frame, Interrupts};
 use xen_hal::vcpu::{UpdateFlag, VcpuError};
 use xen_pac::base::{Domid, XenUlong};
@@ -17,7 +17,7 @@ use xen_pac::vcpu::{Runstate, command as vcpu_command, raw};
 
 use super::common::{self, FIRST, NOWHERE, SECOND, area, arm_latch, register};
 use super::{ipi, sched};
-use crate::failure::Required;
+use crate::failure::{Required, require};
 use crate::transcript::{Address, Time};
 use crate::{Failure, Machine, Transcript, line};
 
@@ -191,6 +191,36 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     Ok(())
 }
 
+/// Measures how far Xen's time is ahead of an Arm domain's counter, by the times at which the
+/// calling vCPU is woken. `entry_time` reads the vCPU's runstate area.
+///
+/// # Errors
+///
+/// Xen's, and [`Failure::Broken`] if the vCPU does not sleep, as while an event is pending.
+pub fn time_offset(
+    xen: impl Hypercall + Copy,
+    counter: impl Counter,
+    frequency: u64,
+    entry_time: impl Fn() -> SystemTime,
+) -> Result<TimeOffset, Failure> {
+    let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
+    let mut ahead = Duration::from_micros(10);
+    while samples < 8 {
+        let (last, before) = (entry_time(), counter.read());
+        Xen::new(xen).sched().poll(&[], Some(last + ahead))?;
+        let (entry, after) = (entry_time(), counter.read());
+        if entry == last {
+            // The deadline had passed.
+            require(ahead < Duration::from_secs(60), "a vCPU that polls sleeps")?;
+            ahead *= 2;
+        } else {
+            offset = offset.narrow(frequency, before, entry, after);
+            samples += 1;
+        }
+    }
+    Ok(offset)
+}
+
 /// The counter's clock, Xen's own time, and waiting by either.
 pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
@@ -254,21 +284,8 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         );
         Ok::<_, Failure>(())
     })?;
-    // The offset of Xen's time from the counter, by the times at which the vCPU is woken.
-    // A poll whose deadline has passed does not let the vCPU sleep.
-    let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
-    let mut ahead = Duration::from_micros(10);
-    while samples < 8 {
-        let (last, before) = (own.read_own().since, machine.counter().read());
-        xen.sched().poll(&[], Some(last + ahead))?;
-        let (entry, after) = (own.read_own().since, machine.counter().read());
-        if entry == last {
-            ahead *= 2;
-        } else {
-            offset = offset.narrow(FREQUENCY, before, entry, after);
-            samples += 1;
-        }
-    }
+    let entry_time = || own.read_own().since;
+    let offset = time_offset(machine.xen(), machine.counter(), FREQUENCY, entry_time)?;
     let xen_time = CounterClock::new(machine.counter(), FREQUENCY, offset)
         .required("the counter has a rate")?;
     machine.interrupts().without(|| {

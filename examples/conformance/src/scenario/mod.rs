@@ -6,6 +6,8 @@ mod arm_events;
 mod arm_memory;
 #[cfg(not(target_arch = "x86"))]
 mod arm_vcpus;
+#[cfg(not(target_arch = "x86"))]
+pub use arm_vcpus::time_offset;
 mod common;
 mod event_masks;
 mod events;

@@ -25,7 +25,7 @@ use xen_hal::xenstore::Store;
 use xen_pac::hvm::CallbackVia;
 use xen_sim::backend::{Device, Disk, Dom0, Operator};
 use xen_sim::{
-    Arch, DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile,
+    Arch, DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, Role,
     VirtualCounter,
 };
 
@@ -64,8 +64,8 @@ fn run(
     program: impl FnOnce(Guest, GuestConsole, GuestStore) -> Outcome<()> + Send + 'static,
     operator: impl FnMut(&mut Operator<'_>) + Send + 'static,
 ) -> Vec<String> {
-    let release = on.profile().release;
-    let (dom0, profile) = (Dom0::new(), Profile { release, ..Profile::DOM0 });
+    let profile = Profile { role: Role::Control, is_compat: false, ..on.profile() };
+    let dom0 = Dom0::new();
     let mut machine = Machine::new(profile, 1).expect("there is memory").fault_rates(rates);
     machine.domain(DomainConfig::dom0(), dom0.program()).expect("there is memory for dom0");
     let program = move |guest: Guest| {

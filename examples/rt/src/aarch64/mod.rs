@@ -9,7 +9,7 @@ pub mod vcpus;
 
 use core::arch::asm;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arm_pl011_uart::{PL011Registers, Uart, UniqueMmioPointer};
 use dtoolkit::fdt::Fdt;
@@ -84,10 +84,28 @@ extern "C" fn secondary() -> ! {
 /// How often the UART is asked whether it takes a byte, or has sent all: its reader may be gone.
 const ATTEMPTS: u32 = 1_000_000;
 
-/// Writes to Xen's console. Xen refuses it to a domain that the toolstack created, which writes to
-/// its UART instead.
+/// Whether Xen permits its console: 0 until Xen was asked.
+static CONSOLE: AtomicU8 = AtomicU8::new(0);
+const PERMITTED: u8 = 1;
+const REFUSED: u8 = 2;
+
+/// Returns whether Xen permits its console to the domain. It refuses it to a domain that the
+/// toolstack created.
+fn has_console() -> bool {
+    let mut answer = CONSOLE.load(Ordering::Relaxed);
+    if answer == 0 {
+        let probed = EmergencyConsole::new(Hvc).probe();
+        answer = if probed.is_ok() { PERMITTED } else { REFUSED };
+        CONSOLE.store(answer, Ordering::Relaxed);
+    }
+    answer == PERMITTED
+}
+
+/// Writes to Xen's console or, if Xen refuses it, to the UART.
 pub(crate) fn write_console(bytes: &[u8]) {
-    if EmergencyConsole::new(Hvc).write_all(bytes).is_ok() {
+    if has_console() {
+        // An error cannot be reported anywhere.
+        let _ = EmergencyConsole::new(Hvc).write_all(bytes);
         return;
     }
     let Some(mut uart) = uart() else { return };
@@ -113,10 +131,10 @@ fn uart() -> Option<Uart<'static>> {
 }
 
 /// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on
-/// x86. A domain that the toolstack created does not end the emulator: it waits until its last line
-/// was read, which is lost after a shutdown.
+/// x86. In a domain that the toolstack created, the emulator runs on: the function waits until dom0
+/// has read the UART's text, because a shutdown discards the rest.
 pub(crate) fn exit_emulator(status: u8) {
-    if EmergencyConsole::new(Hvc).probe().is_err() {
+    if !has_console() {
         if let Some(uart) = uart() {
             (0..ATTEMPTS).any(|_| !uart.is_busy());
         }
