@@ -460,7 +460,9 @@ impl Backend<Rx> {
         let end = i32::from(response.offset) + i32::from(response.status.0.max(0));
         let named = self.named(|request| request.id == response.id);
         let valid = named.is_some() && !refused && end <= 4096;
-        if self.respond(named.unwrap_or(index), valid, &response) && valid {
+        // A frame without a checksum is lost.
+        let usable = valid && !netif_rx_flags::CSUM_BLANK.is_set(response.flags);
+        if self.respond(named.unwrap_or(index), valid, &response) && usable {
             self.done.push(index);
         }
     }
