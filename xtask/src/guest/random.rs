@@ -11,7 +11,7 @@ use std::process::Command;
 use self::case::{Case, Cases};
 use self::minimise::minimise;
 use super::build;
-use super::domu::Guest;
+use super::domu::{DOMAIN, Guest};
 use super::emulator;
 use super::jobs::Output;
 use super::packages::output;
@@ -304,7 +304,14 @@ impl<'s> Comparison<'s> {
         let guest = |(number, words): (usize, &String)| Guest {
             name: format!("{NAME}-{number}"),
             image: self.image.clone(),
-            command_lines: vec![format!("{NAME} {words}")],
+            command_lines: match self.platform.route {
+                // A domain before the program's own serves it.
+                Route::Domu => vec![
+                    format!("{NAME} serve={DOMAIN}1"),
+                    format!("{NAME} peer={DOMAIN}0 {words}"),
+                ],
+                _ => vec![format!("{NAME} {words}")],
+            },
         };
         let guests: Vec<Guest> = words.iter().enumerate().map(guest).collect();
         let names: Vec<&str> = guests.iter().map(|guest| guest.name.as_str()).collect();

@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 use core::mem::offset_of;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
+use xen_hal::event::Events;
 use xen_hal::hypercall::{Hypercall, check};
 use xen_hal::platform::{AddressSpace, VcpuId};
 use xen_pac::base::Domid;
@@ -15,6 +16,7 @@ use xen_pac::memory::command as memory;
 use xen_pac::shared_info::raw;
 use xen_pac::vcpu::command as vcpu;
 
+use super::peer::READY;
 use super::step::{Step, Value};
 use super::table::{Does, Kind, NUMBER, REGISTER};
 use super::{ARGUMENT, BLOCKS, KEPT, Plan, SPARE, STATUS, TABLE, TARGETS};
@@ -32,6 +34,9 @@ const RESERVED: usize = 64;
 const BYTES: usize = 512;
 /// An address without memory.
 const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
+
+/// What stands for the number of the peer.
+const PEER: u32 = 0x7fee;
 
 /// What is in shared pages.
 #[derive(Clone, Copy)]
@@ -157,6 +162,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             done: 0,
         };
         new.await_rings();
+        new.await_peer();
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
         // A toolstack fills the reserved entries.
@@ -212,6 +218,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             Value::Argument(offset) => (self.page(ARGUMENT) + offset) as u64,
             Value::Nowhere => NOWHERE as u64,
             Value::Me => self.me,
+            Value::Peer => self.plan.peer,
         }
     }
 
@@ -236,6 +243,16 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         }
     }
 
+    /// Waits until the peer has granted its pages and left its ports unbound.
+    fn await_peer(&self) {
+        let events = Events::new(self.machine.xen());
+        while self.plan.peer != 0
+            && events.bind_interdomain(Domid(self.plan.peer as u16), READY).is_err()
+        {
+            self.machine.relax();
+        }
+    }
+
     /// Asks for the state of a port. Returns the answer, and the address of the argument.
     fn status(&self, port: u64) -> (isize, usize) {
         use xen_pac::event_channel::{EvtchnStatus, command as event};
@@ -246,10 +263,10 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         (self.call(HypercallNr::EVENT_CHANNEL_OP.0, [command, at, 0, 0]), at)
     }
 
-    /// Returns whether a port is connected to one of another domain, by the addresses of its peer
-    /// and its state.
-    fn is_connected_to_another(&self, peer: usize, status: usize) -> bool {
-        self.get(status, 4) == 2 && self.get(peer, 2) != self.me
+    /// Returns whether a port is connected to one of domain 0, by the addresses of its peer and its
+    /// state.
+    fn is_connected_to_dom0(&self, peer: usize, status: usize) -> bool {
+        self.get(status, 4) == 2 && ![self.me, self.plan.peer].contains(&self.get(peer, 2))
     }
 
     fn reservation(&self) -> isize {
@@ -271,11 +288,15 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         self.call(HypercallNr::MEMORY_OP.0, [command, at, 0, 0]);
     }
 
-    /// Replaces the caller's number in the lower half of a 32-bit word, which differs from run to
-    /// run.
-    fn without_me(&self, word: u32) -> u32 {
-        let me = u32::from(Domid::SELF.0);
-        if u64::from(word & 0xffff) == self.me { word & !0xffff | me } else { word }
+    /// Replaces the number of the caller or its peer in the lower half of a 32-bit word, which
+    /// differs from run to run.
+    fn without_numbers(&self, word: u32) -> u32 {
+        let number = match u64::from(word & 0xffff) {
+            me if me == self.me => u32::from(Domid::SELF.0),
+            peer if peer == self.plan.peer => PEER,
+            _ => return word,
+        };
+        word & !0xffff | number
     }
 
     fn look(&self) -> Shared {
@@ -289,7 +310,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 (hash ^ word(self.word::<u32>(at + byte))).wrapping_mul(0x0100_0193)
             })
         };
-        let entry = |word: u32| self.without_me(word.rotate_left(16)).rotate_right(16);
+        let entry = |word: u32| self.without_numbers(word.rotate_left(16)).rotate_right(16);
         let block = |vcpu: usize, offset: usize| {
             Some(self.blocks[vcpu]).filter(|at| *at != 0).map(|at| at + offset)
         };
@@ -411,10 +432,10 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 }
                 let is_peer = |status: usize| matches!(self.get(at + status, 4), 1 | 2);
                 if matches!(field.kind, Kind::OutPeer(status) if is_peer(status)) {
-                    now = self.without_me(now as u32).into();
+                    now = self.without_numbers(now as u32).into();
                 }
                 if let Kind::OutPeerPort(peer, status) = field.kind
-                    && self.is_connected_to_another(at + peer, at + status)
+                    && self.is_connected_to_dom0(at + peer, at + status)
                 {
                     continue;
                 }
@@ -653,11 +674,11 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 let vcpu = self.get(at + offset_of!(EvtchnStatus, vcpu), 4);
                 let more = offset_of!(EvtchnStatus, u);
                 let (mut first, mut second) = (self.get(at + more, 4), self.get(at + more + 4, 4));
-                if self.is_connected_to_another(at + more, at + offset_of!(EvtchnStatus, status)) {
+                if self.is_connected_to_dom0(at + more, at + offset_of!(EvtchnStatus, status)) {
                     second = 0;
                 }
                 if matches!(status, 1 | 2) {
-                    first = self.without_me(first as u32).into();
+                    first = self.without_numbers(first as u32).into();
                 }
                 write!(line, " {port}:{answer}/{status}/{vcpu}/{first:x}/{second:x}")?;
             }

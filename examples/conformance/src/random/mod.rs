@@ -3,11 +3,13 @@
 //! prints after each step the answer, the fields that Xen wrote, and what changed in shared pages.
 
 mod interpreter;
+mod peer;
 mod step;
 mod table;
 
 use crate::{Failure, Machine};
 use interpreter::Interpreter;
+pub use peer::serve;
 use step::Step;
 
 /// The pages of a program: for areas that Xen writes, for copies, the status of grants, the
@@ -42,6 +44,8 @@ pub struct Plan<'a> {
     /// How wide the guest's registers are.
     bits: u32,
     is_arm: bool,
+    /// The domain that [serves](serve) the program; 0 if there is none.
+    peer: u64,
     /// Whether each step is printed too.
     explains: bool,
     /// The first step whose lines are printed.
@@ -59,6 +63,7 @@ impl<'a> Plan<'a> {
     /// | `steps=60` | their number |
     /// | `only=0-7+12` | the steps that are done |
     /// | `bits=32`, `arm=1` | the guest's width and architecture, if they are not the program's |
+    /// | `peer=2` | the domain that serves the program |
     /// | `explain=1` | prints each step |
     /// | `digests=1` | prints digests instead of lines |
     /// | `lines=640` | the first step whose lines are printed |
@@ -73,6 +78,7 @@ impl<'a> Plan<'a> {
             case,
             bits: usize::BITS,
             is_arm: cfg!(target_arch = "aarch64"),
+            peer: 0,
             explains: false,
             first_line: 0,
             has_digests: false,
@@ -83,6 +89,7 @@ impl<'a> Plan<'a> {
                 "steps" => plan.steps = value.parse().unwrap_or(plan.steps),
                 "only" => plan.only = value,
                 "bits" => plan.bits = value.parse().unwrap_or(plan.bits),
+                "peer" => plan.peer = value.parse().unwrap_or(plan.peer),
                 "arm" => plan.is_arm = value == "1",
                 "explain" => plan.explains = value == "1",
                 "lines" => plan.first_line = value.parse().unwrap_or(plan.first_line),

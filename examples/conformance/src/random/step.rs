@@ -28,6 +28,8 @@ pub(super) enum Value {
     Nowhere,
     /// The caller's number.
     Me,
+    /// The number of the domain that serves the program.
+    Peer,
 }
 
 impl fmt::Display for Value {
@@ -41,6 +43,7 @@ impl fmt::Display for Value {
             Self::Argument(offset) => write!(f, "argument+{offset:#x}"),
             Self::Nowhere => f.write_str("nowhere"),
             Self::Me => f.write_str("me"),
+            Self::Peer => f.write_str("peer"),
         }
     }
 }
@@ -60,6 +63,7 @@ impl Value {
         Some(match (name, offset) {
             ("nowhere", None) => Self::Nowhere,
             ("me", None) => Self::Me,
+            ("peer", None) => Self::Peer,
             ("argument", Some(offset)) => Self::Argument(offset as usize),
             (name, None) if name.starts_with("frame") => Self::Frame(page(&name[5..])?),
             (name, Some(offset)) if name.starts_with("frame") => {
@@ -272,10 +276,12 @@ impl Rng {
         let has = |bit: u64| matches!(flags, Value::Plain(flags) if flags & bit != 0);
         let mut is_word = (REGISTER..NUMBER).contains(&field.at);
         let value = match field.kind {
-            Kind::Domid => self.domid(),
-            Kind::Granter => self.granter(),
-            Kind::GranterIf(bit) if has(bit) => self.granter(),
-            Kind::GranterIf(_) if self.once_in(8) => self.domid(),
+            Kind::Domid => self.domid(plan),
+            Kind::Remote if plan.peer != 0 && self.once_in(2) => Value::Peer,
+            Kind::Remote => self.domid(plan),
+            Kind::Granter => self.granter(plan),
+            Kind::GranterIf(bit) if has(bit) => self.granter(plan),
+            Kind::GranterIf(_) if self.once_in(8) => self.domid(plan),
             Kind::GranterIf(_) => Value::Plain(0x7ff0),
             Kind::Port if self.once_in(5) => Value::Plain(self.one_of(&[
                 0,
@@ -397,7 +403,10 @@ impl Rng {
         }
     }
 
-    fn domid(&mut self) -> Value {
+    fn domid(&mut self, plan: &Plan<'_>) -> Value {
+        if plan.peer != 0 && self.once_in(10) {
+            return Value::Peer;
+        }
         match self.below(8) {
             0..=4 => Value::Plain(0x7ff0),
             5 => Value::Me,
@@ -407,8 +416,12 @@ impl Rng {
         }
     }
 
-    fn granter(&mut self) -> Value {
-        if self.once_in(4) { self.domid() } else { Value::Me }
+    fn granter(&mut self, plan: &Plan<'_>) -> Value {
+        match self.below(4) {
+            0 => self.domid(plan),
+            1 if plan.peer != 0 => Value::Peer,
+            _ => Value::Me,
+        }
     }
 
     fn spare(&mut self) -> Value {

@@ -18,6 +18,8 @@ use xen_pac::version::XenFeatureInfo;
 pub(super) enum Kind {
     /// A domain: usually `DOMID_SELF`.
     Domid,
+    /// A domain to connect with: the peer of the program, or any.
+    Remote,
     /// A domain for a grant: usually the caller's own number.
     Granter,
     /// The same if the flags in field 0 have this bit, and usually `DOMID_SELF` if not.
@@ -60,8 +62,8 @@ pub(super) enum Kind {
     OutWord,
     /// The same: the peer of a channel, if the status at this offset is that of one with a peer.
     OutPeer(usize),
-    /// The same: the port of that peer, which is at the first offset. The ports of another domain
-    /// depend on the guests that ran before.
+    /// The same: the port of that peer, which is at the first offset. The ports of domain 0 depend
+    /// on the guests that ran before.
     OutPeerPort(usize, usize),
 }
 
@@ -125,7 +127,7 @@ pub(super) enum Platforms {
 
 use Kind::{
     Area, Below, Blocks, Domid, Granted, Granter, GranterIf, Handle, Index, List, Mapped, OneOf,
-    Out, OutPeer, OutPeerPort, OutWord, Port, Ref, RefIf, Spare, Target, Vcpu, Word,
+    Out, OutPeer, OutPeerPort, OutWord, Port, Ref, RefIf, Remote, Spare, Target, Vcpu, Word,
 };
 
 const fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
@@ -232,7 +234,7 @@ pub(super) static COMMANDS: &[Command] = &[
         9,
         ev(event::BindInterdomain::NUMBER),
         fields!(ev::EvtchnBindInterdomain {
-            remote_dom: Domid,
+            remote_dom: Remote,
             remote_port: Port,
             local_port: Out
         }),

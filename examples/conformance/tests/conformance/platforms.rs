@@ -40,32 +40,40 @@ pub(crate) fn words(platform: &str) -> &'static str {
     }
 }
 
+/// The numbers of the domain that runs a random program beside others, and of the one that serves
+/// it.
+const PROGRAM: Domid = Domid(2);
+const PEER: Domid = Domid(1);
+
 /// Maps the grants of the domain's rings, as the daemons of domain 0 do.
 fn map_rings(guest: &Guest) {
     for reference in [GrantReservedRef::CONSOLE, GrantReservedRef::XENSTORE] {
         let page = guest.page(reference.0 as usize);
         let Some(frame) = guest.space().frame_of(page) else { continue };
         let flags = grant_map_flags::HOST_MAP.val(1).value;
-        let map = GnttabMapGrantRef::new(frame.0 << 12, flags, reference.0, Domid(1));
+        let map = GnttabMapGrantRef::new(frame.0 << 12, flags, reference.0, PROGRAM);
         // SAFETY: nothing else uses the page.
         let _ = unsafe { guest.xen().call_unchecked(MapGrantRef, &mut [map]) };
     }
 }
 
-/// Runs a random program, beside a domain 0 where the platform has one.
-pub(crate) fn run_random(on: &Profile, plan: String) -> (Vec<String>, Option<String>) {
+/// Runs a random program, beside a domain 0 and a peer where the platform has them.
+pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option<String>) {
     let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
     if on.role == Role::Guest {
         let dom0 = |guest: Guest| {
             let events = Events::new(guest.xen());
             map_rings(&guest);
             for port in [1, 2] {
-                let _ = events.bind_interdomain(Domid(1), Port(port))?.into_port();
+                let _ = events.bind_interdomain(PROGRAM, Port(port))?.into_port();
             }
             guest.wait_until(|| false);
             Ok::<(), Errno>(())
         };
         machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
+        let peer = |guest| random::serve(&Simulated::new(guest, false, Arc::default()), PROGRAM);
+        machine.domain(DomainConfig::domu(), peer).expect("there is memory for the peer");
+        plan = format!("peer={} {plan}", PEER.0);
     }
     run(machine, on, move |machine| random::run(&machine, Plan::parse(&plan)))
 }

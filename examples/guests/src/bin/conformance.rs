@@ -11,6 +11,7 @@ use conformance::{Failure, Machine, PAGES, VCPUS, World, random};
 use rt::{AnyBackend, Boot, Page, interrupts, println, vcpus};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId};
+use xen_pac::base::Domid;
 use xen_pac::hvm::CallbackVia;
 
 rt::entry!(main);
@@ -33,7 +34,12 @@ fn main(boot: Boot) -> Result<(), Failure> {
     #[cfg(not(target_arch = "aarch64"))]
     interrupts::on_own_upcall(|| WORLD.own_upcall(vcpus::current()));
     let guest = Guest { xen: boot.xen };
-    match boot.command_line().split_once("random ") {
+    let plan = boot.command_line().split_once("random ");
+    if let Some(program) = plan.and_then(|(_, plan)| plan.strip_prefix("serve=")) {
+        let program = program.parse().map_err(|_| Failure::Broken("a domain has a number"))?;
+        return random::serve(&guest, Domid(program));
+    }
+    match plan {
         Some((_, plan)) => random::run(&guest, random::Plan::parse(plan))?,
         None => conformance::run(name, &guest)?,
     }
