@@ -18,7 +18,7 @@ use xen_pac::vcpu::command as vcpu;
 
 use super::peer::READY;
 use super::step::{Step, Value};
-use super::table::{Does, Kind, NUMBER, REGISTER};
+use super::table::{Does, Kind, LIST, NUMBER, REGISTER};
 use super::{ARGUMENT, BLOCKS, KEPT, Plan, SPARE, STATUS, TABLE, TARGETS};
 use crate::{Failure, Machine, PAGES};
 
@@ -37,6 +37,9 @@ const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
 
 /// What stands for the number of the peer.
 const PEER: u32 = 0x7fee;
+
+/// How many frames there are that the runtime uses on no platform.
+const LOW_FRAMES: u64 = 16;
 
 /// What is in shared pages.
 #[derive(Clone, Copy)]
@@ -163,6 +166,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         };
         new.await_rings();
         new.await_peer();
+        new.empty_low_frames();
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
         // A toolstack fills the reserved entries.
@@ -269,6 +273,27 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         self.get(status, 4) == 2 && ![self.me, self.plan.peer].contains(&self.get(peer, 2))
     }
 
+    /// Takes the memory away from the lowest frames, which only some platforms have. A copy into a
+    /// page of the grant table can make an entry of zeros or flags alone, which names such a frame.
+    /// The domain keeps its number of pages, on which the most that it may have depends.
+    fn empty_low_frames(&self) {
+        use xen_pac::memory::XenMemoryReservation as Asked;
+        let ask = |command: u32, list: usize, frame: u64| {
+            let (at, word) = (self.clear_argument(), size_of::<usize>());
+            self.put(at + offset_of!(Asked, domid), 2, Domid::SELF.0.into());
+            self.put(at + offset_of!(Asked, nr_extents), word, 1);
+            self.put(at + offset_of!(Asked, extent_start), word, list as u64);
+            self.put(at + LIST, word, frame);
+            self.call(HypercallNr::MEMORY_OP.0, [command as usize, at, 0, 0])
+        };
+        for frame in 0..LOW_FRAMES {
+            let list = self.page(ARGUMENT) + LIST;
+            if !self.plan.is_arm && ask(memory::DecreaseReservation::NUMBER, list, frame) == 1 {
+                ask(memory::IncreaseReservation::NUMBER, 0, 0);
+            }
+        }
+    }
+
     fn reservation(&self) -> isize {
         let at = self.clear_argument();
         self.put(at, 2, Domid::SELF.0.into());
@@ -293,7 +318,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
     fn without_numbers(&self, word: u32) -> u32 {
         let number = match u64::from(word & 0xffff) {
             me if me == self.me => u32::from(Domid::SELF.0),
-            peer if peer == self.plan.peer => PEER,
+            peer if peer != 0 && peer == self.plan.peer => PEER,
             _ => return word,
         };
         word & !0xffff | number
