@@ -49,8 +49,8 @@ fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
     match command {
         command::PagetableDying::NUMBER => {
             let asked: XenHvmPagetableDying = call.read(at)?;
-            call.target(asked.domid)?;
-            Err(Errno::EINVAL)
+            let is_other = call.target(asked.domid)? != call.me.domain;
+            Err(if is_other { Errno::EOPNOTSUPP } else { Errno::EINVAL })
         }
         command::Xentrace::NUMBER => {
             let asked: XenHvmXentrace = call.read(at)?;
@@ -60,7 +60,7 @@ fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
         }
         command::GetMemType::NUMBER => {
             let asked: XenHvmGetMemType = call.read(at)?;
-            call.target(asked.domid)?;
+            call.own_target(asked.domid)?;
             Ok(0)
         }
         command::GuestRequestVmEvent::NUMBER if at == 0 => Ok(0),

@@ -171,6 +171,35 @@ fn parameters_on_arm() {
 }
 
 #[test]
+fn commands_of_the_toolstack_for_another_domain() {
+    const PAGETABLE_DYING: usize = 9;
+    const GET_MEM_TYPE: usize = 15;
+    let ask = |t: &Table, command: usize, domain: Domid| {
+        let mut argument = [0_u64; 4];
+        argument[0] = domain.0.into();
+        t.raw(HypercallNr::HVM_OP, [command, address(&mut argument), 0])
+    };
+    let control = domain(DomainConfig::new(), move |t| {
+        rows! { t;
+            "the control domain", ask(t, PAGETABLE_DYING, GUEST) => Err(Errno::EOPNOTSUPP);
+            "types of memory", ask(t, GET_MEM_TYPE, GUEST) => OK;
+        }
+        t.publish("done", 1);
+    });
+    let other = domain(guest(), move |t| {
+        rows! { t;
+            "a guest", ask(t, PAGETABLE_DYING, Domid(0)) => Err(Errno::EOPNOTSUPP);
+            "for itself", ask(t, PAGETABLE_DYING, Domid::SELF) => EINVAL;
+            "types of memory", ask(t, GET_MEM_TYPE, Domid(0)) => EPERM;
+            "its own", ask(t, GET_MEM_TYPE, Domid::SELF) => OK;
+            "of no domain", ask(t, GET_MEM_TYPE, NOBODY) => ESRCH;
+        }
+        let _ = t.wait_for_key("done");
+    });
+    several(Profile::DOM0, [control, other]);
+}
+
+#[test]
 fn upcall_vectors() {
     on([Profile::DOM0, Profile::DOMU], DomainConfig::new().vcpus(2), |_, t| {
         t.is("an exception's", vector(t, 0, 0xf), EINVAL);
