@@ -189,10 +189,6 @@ fn send(call: &mut Call<'_>, port: u32) -> Answer {
 fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
     let target = call.target(asked.dom)?;
     let port = call.state.domains[target].ports.get(asked.port)?.clone();
-    if port.binding == Binding::Xen {
-        return Err(Errno::EACCES);
-    }
-    call.state.may_act_on(call.me.domain, target)?;
     asked.vcpu = port.vcpu as u32;
     // The bytes of the union that a kind does not use stay as they were.
     let before = asked.u.interdomain();
@@ -202,7 +198,8 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
         ..before
     };
     let (status, u) = match port.binding {
-        Binding::Free | Binding::Xen => (EvtchnState::CLOSED, before),
+        Binding::Xen => return Err(Errno::EACCES),
+        Binding::Free => (EvtchnState::CLOSED, before),
         Binding::Unbound { remote } => {
             (EvtchnState::UNBOUND, EvtchnStatusUInterdomain { dom: remote, ..before })
         }
@@ -213,6 +210,7 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
         Binding::Virq(virq) => (EvtchnState::VIRQ, word(virq.0)),
         Binding::Ipi => (EvtchnState::IPI, before),
     };
+    call.state.may_act_on(call.me.domain, target)?;
     (asked.status, asked.u) = (status, EvtchnStatusU::from_interdomain(u));
     Ok(0)
 }

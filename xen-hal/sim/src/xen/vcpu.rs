@@ -276,7 +276,9 @@ pub(super) fn set_timer(call: &mut Call<'_>, moment: u64) -> usize {
     0
 }
 
-/// Returns the alignment of an area: 64-bit integers of 32-bit guests are aligned to 4 bytes.
+/// Returns the alignment of an area: 64-bit integers of 32-bit guests are aligned to 4 bytes. Xen
+/// takes the width that it latched when the guest set its callback, and 64 bits before. Here it is
+/// the profile's from the start.
 fn alignment(call: &Call<'_>) -> usize {
     if call.state.profile.translates() { 4 } else { 8 }
 }
