@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 use xen_hal::event::Events;
-use xen_hal::hypercall::{Hypercall, check};
+use xen_hal::hypercall::{Errno, Hypercall, check};
 use xen_hal::platform::{AddressSpace, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::command::Command as _;
@@ -35,8 +35,8 @@ const BYTES: usize = 512;
 /// An address without memory.
 const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
 
-/// What stands for the number of the peer.
-const PEER: u32 = 0x7fee;
+/// Replaces the peer's number in lines.
+const NUMBER_OF_PEER: u32 = 0x7fee;
 
 /// How many frames there are that the runtime uses on no platform.
 const LOW_FRAMES: u64 = 16;
@@ -165,7 +165,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             done: 0,
         };
         new.await_rings();
-        new.await_peer();
+        new.await_peer()?;
         new.empty_low_frames();
         machine.start(VcpuId(1), |machine| machine.world().mail.serve(machine))?;
         new.put_back(1, 0, TABLE);
@@ -248,12 +248,18 @@ impl<'a, M: Machine> Interpreter<'a, M> {
     }
 
     /// Waits until the peer has granted its pages and left its ports unbound.
-    fn await_peer(&self) {
+    fn await_peer(&self) -> Result<(), Failure> {
         let events = Events::new(self.machine.xen());
-        while self.plan.peer != 0
-            && events.bind_interdomain(Domid(self.plan.peer as u16), READY).is_err()
-        {
-            self.machine.relax();
+        if self.plan.peer == 0 {
+            return Ok(());
+        }
+        loop {
+            match events.bind_interdomain(Domid(self.plan.peer as u16), READY) {
+                // The port is not unbound yet.
+                Err(Errno::EINVAL) => self.machine.relax(),
+                // The channel ends here.
+                other => break other.map(drop).map_err(Failure::from),
+            }
         }
     }
 
@@ -267,10 +273,10 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         (self.call(HypercallNr::EVENT_CHANNEL_OP.0, [command, at, 0, 0]), at)
     }
 
-    /// Returns whether a port is connected to one of domain 0, by the addresses of its peer and its
-    /// state.
+    /// Returns whether a port is connected to one of domain 0, which is another domain, by the
+    /// addresses of its peer and its state.
     fn is_connected_to_dom0(&self, peer: usize, status: usize) -> bool {
-        self.get(status, 4) == 2 && ![self.me, self.plan.peer].contains(&self.get(peer, 2))
+        self.get(status, 4) == 2 && self.get(peer, 2) == 0 && self.me != 0
     }
 
     /// Takes the memory away from the lowest frames, which only some platforms have. A copy into a
@@ -318,7 +324,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
     fn without_numbers(&self, word: u32) -> u32 {
         let number = match u64::from(word & 0xffff) {
             me if me == self.me => u32::from(Domid::SELF.0),
-            peer if peer != 0 && peer == self.plan.peer => PEER,
+            peer if peer != 0 && peer == self.plan.peer => NUMBER_OF_PEER,
             _ => return word,
         };
         word & !0xffff | number

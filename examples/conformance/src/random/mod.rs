@@ -9,7 +9,7 @@ mod table;
 
 use crate::{Failure, Machine};
 use interpreter::Interpreter;
-pub use peer::serve;
+pub use peer::{await_end, offer};
 use step::Step;
 
 /// The pages of a program: for areas that Xen writes, for copies, the status of grants, the
@@ -44,7 +44,7 @@ pub struct Plan<'a> {
     /// How wide the guest's registers are.
     bits: u32,
     is_arm: bool,
-    /// The domain that [serves](serve) the program; 0 if there is none.
+    /// The domain that [offers](offer) the program grants and ports; 0 if there is none.
     peer: u64,
     /// Whether each step is printed too.
     explains: bool,
@@ -63,7 +63,7 @@ impl<'a> Plan<'a> {
     /// | `steps=60` | their number |
     /// | `only=0-7+12` | the steps that are done |
     /// | `bits=32`, `arm=1` | the guest's width and architecture, if they are not the program's |
-    /// | `peer=2` | the domain that serves the program |
+    /// | `peer=2` | the domain that offers grants and ports |
     /// | `explain=1` | prints each step |
     /// | `digests=1` | prints digests instead of lines |
     /// | `lines=640` | the first step whose lines are printed |

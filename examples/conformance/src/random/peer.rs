@@ -6,8 +6,9 @@ use core::sync::atomic::Ordering;
 use xen_hal::clock::SystemTime;
 use xen_hal::event::{Events, Port};
 use xen_hal::hypercall::{Commands as _, Errno};
-use xen_hal::platform::AddressSpace as _;
+use xen_hal::platform::{AddressSpace as _, VcpuId};
 use xen_hal::sched::Sched;
+use xen_hal::vcpu::Vcpu;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantTableV1Page, grant_entry_flags as flags};
 use xen_pac::memory::{MapSpace, XenAddToPhysmap, command};
@@ -24,15 +25,16 @@ const FIRST: usize = 8;
 pub(super) const READY: Port = Port(7);
 /// A port that no program has.
 const MISSING: Port = Port(4000);
-/// How often the peer looks whether the program's domain is there, in nanoseconds.
+/// The interval at which the peer asks for the program's domain, in nanoseconds.
 const PERIOD: i64 = 20_000_000;
 
-/// Serves the program in a domain until that domain is gone.
+/// Grants pages to the domain of a program, and leaves ports unbound for it. The caller's first two
+/// ports must be taken, as those of a domain's rings are.
 ///
 /// # Errors
 ///
 /// When the grants or the ports could not be made.
-pub fn serve<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
+pub fn offer<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
     let frame = |page: usize| {
         machine.space().frame_of(machine.page(page)).required("each page has a frame")
     };
@@ -54,7 +56,17 @@ pub fn serve<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
     for to in [program, program, program, ABSENT, program] {
         let _ = events.alloc_unbound(to)?.into_port();
     }
-    let mut until = 0;
+    Ok(())
+}
+
+/// Waits until the domain of the program is gone.
+///
+/// # Errors
+///
+/// Xen's.
+pub fn await_end<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
+    let events = Events::new(machine.xen());
+    let mut until = Vcpu::new(machine.xen(), VcpuId(0)).runstate()?.since.as_nanos();
     // Xen looks for the domain first.
     while events.bind_interdomain(program, MISSING).err() != Some(Errno::ESRCH) {
         until += PERIOD;

@@ -216,9 +216,9 @@ const RESERVATION: &[Field] = fields!(mem::XenMemoryReservation {
     extent_start: List(LIST as u16),
     mem_flags: OneOf(&[0]),
 } at(LIST, W, Spare), at(LIST + W, W, Spare), at(LIST + 2 * W, W, Spare));
-/// Where the status of a port is, and the peer of a channel.
+/// Where the status of a port is, and the domain that it is connected to.
 const STATUS: usize = offset_of!(ev::EvtchnStatus, status);
-const PEER: usize = offset_of!(ev::EvtchnStatus, u);
+const CONNECTED: usize = offset_of!(ev::EvtchnStatus, u);
 const PARAM_VALUES: &[u64] = &[0, 1, 2, 7, 0x1000, 1 << 32, u64::MAX];
 
 /// All commands.
@@ -322,7 +322,7 @@ pub(super) static COMMANDS: &[Command] = &[
         ev(event::Status::NUMBER),
         fields!(ev::EvtchnStatus {
         dom: Domid, port: Port, status: Out, vcpu: Out,
-    } at(PEER, 4, OutPeer(STATUS)), at(PEER + 4, 4, OutPeerPort(PEER, STATUS))),
+    } at(CONNECTED, 4, OutPeer(STATUS)), at(CONNECTED + 4, 4, OutPeerPort(CONNECTED, STATUS))),
     ),
     row(
         "bind_vcpu",

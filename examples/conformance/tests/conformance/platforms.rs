@@ -40,18 +40,13 @@ pub(crate) fn words(platform: &str) -> &'static str {
     }
 }
 
-/// The numbers of the domain that runs a random program beside others, and of the one that serves
-/// it.
-const PROGRAM: Domid = Domid(2);
-const PEER: Domid = Domid(1);
-
 /// Maps the grants of the domain's rings, as the daemons of domain 0 do.
-fn map_rings(guest: &Guest) {
+fn map_rings(guest: &Guest, program: Domid) {
     for reference in [GrantReservedRef::CONSOLE, GrantReservedRef::XENSTORE] {
         let page = guest.page(reference.0 as usize);
         let Some(frame) = guest.space().frame_of(page) else { continue };
         let flags = grant_map_flags::HOST_MAP.val(1).value;
-        let map = GnttabMapGrantRef::new(frame.0 << 12, flags, reference.0, PROGRAM);
+        let map = GnttabMapGrantRef::new(frame.0 << 12, flags, reference.0, program);
         // SAFETY: nothing else uses the page.
         let _ = unsafe { guest.xen().call_unchecked(MapGrantRef, &mut [map]) };
     }
@@ -61,19 +56,34 @@ fn map_rings(guest: &Guest) {
 pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option<String>) {
     let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
     if on.role == Role::Guest {
-        let dom0 = |guest: Guest| {
+        // SILO, the default policy on Arm, keeps two guests apart.
+        let has_peer = on.arch != Arch::Aarch64;
+        let program = Domid(if has_peer { 2 } else { 1 });
+        let dom0 = move |guest: Guest| {
             let events = Events::new(guest.xen());
-            map_rings(&guest);
+            map_rings(&guest, program);
             for port in [1, 2] {
-                let _ = events.bind_interdomain(PROGRAM, Port(port))?.into_port();
+                let _ = events.bind_interdomain(program, Port(port))?.into_port();
             }
             guest.wait_until(|| false);
             Ok::<(), Errno>(())
         };
         machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
-        let peer = |guest| random::serve(&Simulated::new(guest, false, Arc::default()), PROGRAM);
-        machine.domain(DomainConfig::domu(), peer).expect("there is memory for the peer");
-        plan = format!("peer={} {plan}", PEER.0);
+        if has_peer {
+            let peer = move |guest: Guest| {
+                let events = Events::new(guest.xen());
+                // The ports of the rings, which a domain that nothing waits for has not.
+                for _ in 0..2 {
+                    let _ = events.alloc_unbound(Domid(0))?.into_port();
+                }
+                random::offer(&Simulated::new(guest, false, Arc::default()), program)?;
+                guest.wait_until(|| false);
+                Ok::<(), Failure>(())
+            };
+            let config = DomainConfig::dom0().role(Role::Guest);
+            machine.domain(config, peer).expect("there is memory for the peer");
+            plan = format!("peer=1 {plan}");
+        }
     }
     run(machine, on, move |machine| random::run(&machine, Plan::parse(&plan)))
 }

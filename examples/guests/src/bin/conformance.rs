@@ -37,7 +37,8 @@ fn main(boot: Boot) -> Result<(), Failure> {
     let plan = boot.command_line().split_once("random ");
     if let Some(program) = plan.and_then(|(_, plan)| plan.strip_prefix("serve=")) {
         let program = program.parse().map_err(|_| Failure::Broken("a domain has a number"))?;
-        return random::serve(&guest, Domid(program));
+        random::offer(&guest, Domid(program))?;
+        return random::await_end(&guest, Domid(program));
     }
     match plan {
         Some((_, plan)) => random::run(&guest, random::Plan::parse(plan))?,
