@@ -1,5 +1,6 @@
 //! Implements the frontend's side of the handshake.
 
+use core::cell::Cell;
 use core::fmt;
 use core::str::FromStr;
 
@@ -99,7 +100,7 @@ pub struct Frontend<'p> {
     backend_domain: Domid,
     state: XenbusState,
     /// True if both ends were connected since the frontend switched to CONNECTED.
-    connected: bool,
+    connected: Cell<bool>,
 }
 
 impl<'p> Frontend<'p> {
@@ -129,7 +130,7 @@ impl<'p> Frontend<'p> {
         let domain = number(store, (device, "backend-id"), "backend-id")?;
         let state = XenbusState(number(store, (device, "state"), "state")?);
         let backend_domain = Domid(domain);
-        let mut frontend = Self { device, backend, backend_domain, state, connected: false };
+        let mut frontend = Self { device, backend, backend_domain, state, connected: false.into() };
         match store.watch((backend.as_str(), "state"), device) {
             Ok(()) | Err(StoreError::Refused(Errno::EEXIST)) => {}
             Err(error) => return Err(error.into()),
@@ -202,7 +203,9 @@ impl<'p> Frontend<'p> {
             peer,
             Some(XenbusState::INITIALISING | XenbusState::INIT_WAIT | XenbusState::INITIALISED)
         );
-        Ok(if self.connected && restarts { Step::Close } else { next_step(self.state, peer) })
+        let step = next_step(self.state, peer);
+        self.connected.set(self.connected.get() || step == Step::Ready);
+        Ok(if self.connected.get() && restarts { Step::Close } else { step })
     }
 
     /// Returns the next action. Waits for the backend with the store's [`Wait`], so it never
@@ -212,7 +215,7 @@ impl<'p> Frontend<'p> {
     ///
     /// [`StoreError::TimedOut`] if the backend does nothing; any other of [`XenbusError::Store`].
     pub fn next_step<H: Hypercall + Copy, W: Wait>(
-        &mut self,
+        &self,
         store: &mut Store<'_, H, W>,
     ) -> Result<Step, XenbusError> {
         let mut attempt = 0;
@@ -220,10 +223,7 @@ impl<'p> Frontend<'p> {
             let seen = store.events_received();
             match self.step(store)? {
                 Step::Wait => {}
-                step => {
-                    self.connected |= step == Step::Ready;
-                    return Ok(step);
-                }
+                step => return Ok(step),
             }
             // A change that xenstore reported meanwhile may be a change of the backend's state.
             while store.events_received() == seen {
@@ -274,7 +274,8 @@ impl<'p> Frontend<'p> {
         })?;
         // A device whose frontend connects second has two connected ends.
         let second = self.state == XenbusState::INITIALISED;
-        self.connected = state == XenbusState::CONNECTED && (self.connected || second);
+        let connected = self.connected.get() || second;
+        self.connected.set(connected && state == XenbusState::CONNECTED);
         self.state = state;
         Ok(())
     }

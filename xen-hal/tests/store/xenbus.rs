@@ -171,7 +171,7 @@ fn each_order_of_the_backends_states_ends_a_handshake() {
         with_server(5000, backend, |store, server| {
             add_device(&mut server.borrow_mut());
             server.borrow_mut().set(&format!("{BACK}/sectors"), "2048");
-            let found = connect(store, |_| ()).map(|(mut device, _)| {
+            let found = connect(store, |_| ()).map(|(device, _)| {
                 let step = device.next_step(store);
                 if step == Ok(Step::Gone) {
                     let sectors = device.backend_number::<u32>(store, "sectors");
@@ -201,7 +201,7 @@ fn a_backend_that_starts_again_ends_a_device_that_was_connected() {
                 device.publish(store, &[], S::CONNECTED).unwrap();
                 assert_eq!(device.step(store), Ok(Step::Wait));
                 switch(S::CONNECTED);
-                assert_eq!(device.next_step(store), Ok(Step::Ready));
+                assert_eq!(device.step(store), Ok(Step::Ready));
                 // The guest sees none of the states between.
                 for state in [S::CLOSING, S::CLOSED, S::INITIALISING, S::INIT_WAIT] {
                     switch(state);
@@ -309,7 +309,7 @@ fn a_backend_that_does_nothing_ends_the_wait() {
         with_server(5000, beside, |store, server| {
             add_device(&mut server.borrow_mut());
             store.watch("data", "noise").unwrap();
-            let mut device = Frontend::open(store, DEVICE).unwrap();
+            let device = Frontend::open(store, DEVICE).unwrap();
             assert_eq!(device.next_step(store), Err(StoreError::TimedOut.into()));
         });
     }
