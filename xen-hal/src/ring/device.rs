@@ -35,8 +35,6 @@ pub(crate) struct Suspension {
     count: usize,
     /// The [`fingerprint`] of the pages.
     pages: u64,
-    /// True after an attempt to resume a restored domain's ring, which can have left pages free.
-    tried: bool,
 }
 
 impl Suspension {
@@ -85,13 +83,17 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
     /// Gives up the ring, and defers the grants of all pages. The backend can still use them.
     pub(crate) fn suspend(self) -> Suspension {
         let mut ring = ManuallyDrop::new(self);
-        ring.pages.iter_mut().for_each(DevicePage::defer);
+        for page in ring.pages.iter_mut() {
+            page.defer();
+            page.keep();
+        }
         // SAFETY: nothing uses the ring after this.
         let (grant, position) = unsafe { ManuallyDrop::take(&mut ring.ring) }.into_parts();
         ring.ring_page.put_back_deferred(grant);
+        ring.ring_page.keep();
         let count = 1 + ring.pages.len();
         let pages = fingerprint(core::iter::once(&*ring.ring_page).chain(ring.pages.iter()));
-        Suspension { position, count, pages, tried: false }
+        Suspension { position, count, pages }
     }
 
     /// Continues a ring after a suspend, with the pages that it had; further pages are not used. If
@@ -114,12 +116,9 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         let own = suspension.own(pages).and_then(|pages| pages.split_first_mut());
         let Some((ring_page, pages)) = own else { return Ok(None) };
         let mut data = pages.iter().enumerate().filter(|(index, _)| used(*index).is_some());
-        let deferred = ring_page.is_deferred() && data.all(|(_, page)| page.is_deferred());
-        // The caller can have taken a page, and made a new value of it.
-        if !deferred && !suspension.tried {
+        if !ring_page.is_kept() || data.any(|(_, page)| !page.is_kept()) {
             return Ok(None);
         }
-        suspension.tried |= restored.is_some();
         let grant = |page: &mut DevicePage<'t>, used| match (restored, used) {
             (Some(peer), PageUse::Lent(access, kept)) => {
                 if !page.recover(table) {

@@ -18,6 +18,9 @@ pub struct DevicePage<'t> {
     state: State<'t>,
     /// True if the page can hold data of a former backend. It is cleared before it is granted.
     stale: bool,
+    /// True if a suspended driver needs the page's content. A page that the caller has taken
+    /// returns as a new value, in which this is false.
+    kept: bool,
 }
 
 #[derive(Debug)]
@@ -31,13 +34,13 @@ enum State<'t> {
 
 impl From<Page> for DevicePage<'_> {
     fn from(page: Page) -> Self {
-        Self { state: State::Owned(page), stale: false }
+        Self { state: State::Owned(page), stale: false, kept: false }
     }
 }
 
 impl From<DeferredGrant> for DevicePage<'_> {
     fn from(deferred: DeferredGrant) -> Self {
-        Self { state: State::Deferred(deferred), stale: false }
+        Self { state: State::Deferred(deferred), stale: false, kept: false }
     }
 }
 
@@ -73,7 +76,7 @@ impl DevicePage<'_> {
             State::Deferred(deferred) => State::Deferred(deferred),
             State::Lent(_) | State::Away => State::Away,
         };
-        DevicePage { state, stale: self.stale }
+        DevicePage { state, stale: self.stale, kept: self.kept }
     }
 }
 
@@ -85,6 +88,7 @@ impl<'t> DevicePage<'t> {
     pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
         let is_stale = self.stale || self.is_deferred();
         let is_free = self.recover(table);
+        self.kept = false;
         if is_stale {
             self.clear();
         }
@@ -203,8 +207,18 @@ impl<'t> DevicePage<'t> {
         };
     }
 
+    /// Records that a suspended driver needs the page's content, if its grant is deferred.
+    pub(crate) fn keep(&mut self) {
+        self.kept |= self.is_deferred();
+    }
+
+    /// True if the page has the content that a suspended driver needs.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     /// True if the page's grant is deferred.
-    pub(crate) const fn is_deferred(&self) -> bool {
+    const fn is_deferred(&self) -> bool {
         matches!(self.state, State::Deferred(_))
     }
 
