@@ -89,7 +89,7 @@ pub(super) unsafe fn prepare(platform: &Platform) {
 /// Lets the calling vCPU get its upcalls and timer interrupts. Interrupts must be off.
 pub(super) fn enable_for(vcpu: VcpuId) {
     let cpu = vcpu.0 as usize;
-    let numbers = [&UPCALL_NUMBER, &TIMER_NUMBER].map(|number| ppi(number));
+    let numbers = [&UPCALL_NUMBER, &TIMER_NUMBER].map(ppi);
     let enabled = DRIVER.with(|gic| match gic {
         Gic::None => false,
         Gic::V2(gic) => {

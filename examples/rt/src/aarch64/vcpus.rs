@@ -20,7 +20,7 @@ pub fn current() -> VcpuId {
     let affinity: u64;
     // SAFETY: reading the register changes nothing.
     unsafe {
-        asm!("mrs {}, mpidr_el1", out(reg) affinity, options(nomem, nostack, preserves_flags))
+        asm!("mrs {}, mpidr_el1", out(reg) affinity, options(nomem, nostack, preserves_flags));
     };
     VcpuId(affinity as u32 & 0xff)
 }
