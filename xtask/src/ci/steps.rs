@@ -1,7 +1,7 @@
 //! The checks: the tools that each needs, and the commands that it runs.
 
-use crate::guest::build::{BUILD_CORE, C_KERNEL, CORE_TOOLS, FIGURES};
-use crate::guest::platform::{Arch, Platform, Route};
+use crate::guest::build::{BUILD_CORE, C_KERNEL, CORE_TOOLS, EMBASSY_TCP, FIGURES};
+use crate::guest::platform::{Arch, PLATFORMS, Platform, Route};
 use crate::guest::{emulator, program};
 use crate::tools::{self, Tool};
 use std::collections::BTreeSet;
@@ -300,7 +300,9 @@ fn boot(platform: Platform, programs: &str) -> Call {
 /// Returns the step that builds and lints the guests that run on aarch64 and boots one. It
 /// downloads a hypervisor.
 fn guests_aarch64() -> Step {
-    let guests = program::all().filter(|program| program.runs_on(AARCH64));
+    let on_arm = PLATFORMS.iter().filter(|platform| platform.arch == AARCH64.arch);
+    let guests =
+        program::all().filter(|program| on_arm.clone().any(|platform| program.runs_on(*platform)));
     // `figures` needs a feature, and the kernel in C is no binary of cargo.
     let binaries: BTreeSet<&str> = guests
         .map(|program| program.binary)
@@ -309,7 +311,7 @@ fn guests_aarch64() -> Step {
     let bins: Vec<String> = binaries.iter().map(|name| format!("--bin {name}")).collect();
     // Not only checked: the guest that boots uses the dependencies that this builds.
     let build = Call::cargo(&format!(
-        "build --quiet {} --target aarch64-unknown-none-softfloat {}",
+        "build --quiet {} --features {EMBASSY_TCP} --target aarch64-unknown-none-softfloat {}",
         bins.join(" "),
         BUILD_CORE.join(" ")
     ));
