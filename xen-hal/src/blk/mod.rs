@@ -244,6 +244,9 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
     /// page holds the ring, and each other one holds data. Two pages are enough; with 33, each of
     /// the ring's 32 requests can have a page.
     ///
+    /// A device that is connected already, by an earlier kernel or by this one, is taken from it:
+    /// requests of the earlier connection then time out.
+    ///
     /// # Errors
     ///
     /// [`BlockError::NoPages`], [`BlockError::Grant`], [`BlockError::Event`];
