@@ -149,8 +149,8 @@ pub enum NetError {
     /// The backend sent an invalid response. Close the device, or drop it, and connect it again.
     #[error("the network interface's backend broke the protocol")]
     Broken,
-    /// The pages are not those that were suspended.
-    #[error("expected the pages of the network interface that was suspended")]
+    /// The pages or the interface are not those that were suspended.
+    #[error("expected the pages and the network interface that were suspended")]
     NotSuspended,
 }
 

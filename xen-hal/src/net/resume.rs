@@ -6,10 +6,10 @@ use super::half::{Half, SuspendedHalf};
 use super::{NetDevice, NetError};
 use crate::event::Channel;
 use crate::grant::GrantTable;
-use crate::hypercall::Hypercall;
+use crate::hypercall::{Errno, Hypercall};
 use crate::ring::{DevicePage, Wait};
 use crate::xenbus::Frontend;
-use crate::xenstore::Store;
+use crate::xenstore::{NodePath, Store, StoreError, Tree};
 
 /// A network interface of a domain that is suspended.
 ///
@@ -66,7 +66,8 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
     ///
     /// # Errors
     ///
-    /// [`NetError::NotSuspended`], and as for [`NetDevice::connect`].
+    /// [`NetError::NotSuspended`] if the suspend was cancelled, and the interface or a page is
+    /// another one; otherwise as for [`NetDevice::connect`].
     #[allow(clippy::result_large_err, reason = "the error returns the interface")]
     pub fn resume<'a, 't, A: Copy, V: Wait>(
         mut self,
@@ -79,7 +80,13 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
     ) -> Result<NetDevice<'a, 't, H, A>, ResumeNetError<H>> {
         let cancelled = self.connection.take_if(|connection| connection.channel.is_current());
         if let Some(connection) = cancelled {
-            return self.reuse(connection, device, table, tx, rx);
+            return match self.check(store, device) {
+                Ok(()) => self.reuse(connection, device, table, tx, rx),
+                Err(error) => {
+                    let suspended = Self { connection: Some(connection), ..self };
+                    Err(ResumeNetError { suspended, error })
+                }
+            };
         }
         if let Some(connection) = self.connection.take() {
             self.lost += count_lost(connection, &table, tx, rx);
@@ -87,6 +94,18 @@ impl<H: Hypercall + Copy> SuspendedNetDevice<H> {
         match NetDevice::connect(xen, store, device, table, tx, rx) {
             Ok(device) => Ok(NetDevice { lost: self.lost, ..device }),
             Err(error) => Err(ResumeNetError { suspended: self, error }),
+        }
+    }
+
+    /// Checks that the interface is the suspended one, which has the same backend.
+    fn check(&self, store: &mut impl Tree, device: &str) -> Result<(), NetError> {
+        match store.read_str((device, "backend"), &mut [0; NodePath::MAX]) {
+            Ok(backend) if backend == self.frontend.backend().as_str() => Ok(()),
+            Ok(_)
+            | Err(
+                StoreError::Refused(Errno::ENOENT) | StoreError::TooLong(_) | StoreError::Malformed,
+            ) => Err(NetError::NotSuspended),
+            Err(error) => Err(error.into()),
         }
     }
 

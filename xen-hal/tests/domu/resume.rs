@@ -10,6 +10,7 @@ use xen_hal::grant::{GrantRefAllocator, GrantTablePlace};
 use xen_hal::net::{NetDevice, NetError};
 use xen_hal::ring::DevicePage;
 use xen_hal::suspend::{Registered, Setup, Suspended};
+use xen_hal::xenstore::Tree;
 use xen_sim::backend::{BackendFault, Device, Disk, Network};
 use xen_sim::{DomainSpace, FaultRates, Guest, Hypervisor, Report, for_each_seed};
 
@@ -383,6 +384,15 @@ fn use_network<'a>(
     let (tx, rx) = lent.split_at_mut(5);
     let mut suspended = suspended;
     if cancelled {
+        // Interfaces that do not exist, and one with another backend.
+        world.store.write("data/other/backend", "/local/domain/0/backend/vif/1/1")?;
+        for other in ["no/such/device", "data/other"] {
+            let refused =
+                suspended.resume(Hypervisor, &mut world.store, other, table, tx, rx).err();
+            let refused = refused.ok_or("the interface is another one")?;
+            assert_eq!(refused.error, NetError::NotSuspended, "{other}");
+            suspended = refused.suspended;
+        }
         // The pages of one direction are refused, and the other direction goes on.
         for (is_tx, other) in [(true, 0), (false, 0), (true, 2), (false, 4)] {
             (if is_tx { &mut *tx } else { &mut *rx }).swap(other, 1);
