@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::{self, FromStr};
 
 use xen_pac::base::Domid;
-use xen_pac::xenstore::XsdSockmsgType;
+use xen_pac::xenstore::{XENSTORE_PAYLOAD_MAX, XsdSockmsgType};
 
 use super::StoreError;
 use crate::hypercall::Errno;
@@ -149,9 +149,15 @@ pub(super) fn text(value: &[u8]) -> Result<&str, StoreError> {
 }
 
 /// Returns whether a node exists, from the answer to its read into an empty buffer.
-pub(super) fn existence(answer: Result<&[u8], StoreError>) -> Result<bool, StoreError> {
+pub(super) fn existence(
+    path: Path<'_>,
+    answer: Result<&[u8], StoreError>,
+) -> Result<bool, StoreError> {
+    // The request for a longer path is not sent.
+    let request = path.parts().iter().map(|part| part.len()).fold(1, usize::saturating_add);
     match answer {
-        Ok(_) | Err(StoreError::TooLong(_)) => Ok(true),
+        Ok(_) => Ok(true),
+        Err(StoreError::TooLong(_)) if request <= XENSTORE_PAYLOAD_MAX as usize => Ok(true),
         Err(StoreError::Refused(Errno::ENOENT)) => Ok(false),
         Err(error) => Err(error),
     }
@@ -323,7 +329,7 @@ pub trait Tree {
     ///
     /// As for [`request`](Self::request), except `ENOENT`.
     fn exists(&mut self, path: impl AsPath) -> Result<bool, StoreError> {
-        existence(self.read(path, &mut []))
+        existence(path.as_path(), self.read(path, &mut []))
     }
 
     /// Sets a node's value. Creates the node, and those above it, if they do not exist.

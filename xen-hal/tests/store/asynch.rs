@@ -185,6 +185,8 @@ fn operations_give_what_the_blocking_ones_give() {
                 assert_eq!(store.read("", &mut buffer).await, Err(StoreError::InvalidPath));
                 let long = store.write("data/a", [0; 5000]).await;
                 assert_eq!(long, Err(StoreError::TooLong(5007)));
+                let long = store.exists(&*"a".repeat(4096)).await;
+                assert_eq!(long, Err(StoreError::TooLong(4097)));
                 // A list that is longer than a message.
                 for index in 0..300 {
                     world.server.borrow_mut().set(&format!("/local/domain/1/data/{index:015}"), "");

@@ -89,6 +89,7 @@ fn what_would_be_another_message_is_not_sent() {
             assert_eq!(store.watch("data", "a\0b"), Err(StoreError::InvalidPath));
             // The server ends the connection of a guest that announces more than 4096 bytes.
             assert_eq!(store.write("data/x", [0; 4090]), Err(StoreError::TooLong(4097)));
+            assert_eq!(store.exists(&*"a".repeat(4096)), Err(StoreError::TooLong(4097)));
             assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
         },
     );

@@ -71,7 +71,7 @@ pub trait AsyncTree {
     ///
     /// As for [`request`](Self::request), except `ENOENT`.
     async fn exists(&self, path: impl AsPath) -> Result<bool, StoreError> {
-        tree::existence(self.read(path, &mut []).await)
+        tree::existence(path.as_path(), self.read(path, &mut []).await)
     }
 
     /// Sets a node's value. Creates the node, and those above it, if they do not exist.
