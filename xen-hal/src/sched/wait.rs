@@ -13,7 +13,8 @@ use crate::platform::Interrupts;
 
 impl<H: Hypercall + Copy> Sched<H> {
     /// Sleeps until one of `ports` is pending, masked or not, or until the time `until`. Without a
-    /// time, only an event ends the sleep. Without ports, only the time does.
+    /// time, only an event ends the sleep. With several ports, or none, any event of the domain
+    /// ends it too, at whatever port.
     ///
     /// Call it with interrupts off: it returns at once while any interrupt can be delivered. The
     /// return value does not say why it woke: check the ports and the clock. A port stays pending

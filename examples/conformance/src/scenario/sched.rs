@@ -51,9 +51,15 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let until = clock.now() + SOON;
     line!(t, "poll of a silent port for 2 ms:", sched.poll(&ports, Some(until)), "after", Time);
     require(clock.now() >= until, "a poll does not end early while nothing happens")?;
-    let until = clock.now() + SOON;
-    line!(t, "poll of no port for 2 ms:", sched.poll(&[], Some(until)), "after", Time);
-    require(clock.now() >= until, "a poll of nothing lasts")?;
+    // Any event of the domain ends a poll of no port, such as that of a console daemon which has
+    // just started. There are few.
+    let mut polls = (0..5).map(|_| {
+        let until = clock.now() + SOON;
+        (sched.poll(&[], Some(until)), clock.now() >= until)
+    });
+    let lasting = polls.find_map(|(polled, lasts)| (polled.is_err() || lasts).then_some(polled));
+    line!(t, "poll of no port for 2 ms:", lasting.unwrap_or(Ok(())), "after", Time);
+    require(lasting.is_some(), "a poll of nothing lasts")?;
     let polled = sched.poll(&ports, Some(SystemTime::from_nanos(1)));
     line!(t, "poll of a silent port until a moment that has passed:", polled);
 
