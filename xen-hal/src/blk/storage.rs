@@ -21,7 +21,11 @@ impl<H: Hypercall + Copy, A, W: Wait> BlockDevice<'_, '_, H, A, W> {
     ) -> Result<(), BlockError> {
         let unit = self.info.sector_size;
         let offset = usize::try_from(offset)?;
-        offset.checked_add(length).ok_or(BlockError::OutOfRange)?;
+        let end = offset.checked_add(length).ok_or(BlockError::OutOfRange)?;
+        // Checked before the first part, so a write beyond the end changes nothing.
+        if (end.div_ceil(unit) * (unit / SECTOR_SIZE)) as u64 > self.info.sectors {
+            return Err(BlockError::OutOfRange);
+        }
         let mut done = 0;
         while done < length {
             let (place, left) = (offset + done, length - done);

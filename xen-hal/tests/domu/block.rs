@@ -91,8 +91,13 @@ fn what_is_written_is_on_the_disk_and_read_back() {
                     assert_eq!(disk.read(sector, &mut vec![0; bytes]), Err(error));
                     assert_eq!(disk.write(sector, &vec![0; bytes]), Err(error));
                 }
-                let beyond = Storage::write(&mut disk, 600 * 512 - 1, &[0; 2]);
+                // The contents show below that no byte was written.
+                let beyond = Storage::write(&mut disk, 600 * 512 - 1, &[0xa5; 2]);
                 assert_eq!(beyond, Err(BlockError::OutOfRange));
+                for (offset, expected) in [(0, Ok(())), (1, Err(BlockError::OutOfRange))] {
+                    let empty = ReadStorage::read(&mut disk, 600 * 512 + offset, &mut []);
+                    assert_eq!(empty, expected, "{offset}");
+                }
                 drop(disk);
 
                 // A device that was dropped is closed by the next one, and can be connected again.
