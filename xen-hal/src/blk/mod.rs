@@ -138,7 +138,8 @@ pub enum BlockError {
     /// The range ends beyond the device's last sector.
     #[error("sectors are beyond the end of the block device")]
     OutOfRange,
-    /// The range does not consist of whole sectors of the device.
+    /// The range does not consist of whole sectors of the device, or the range of a request is
+    /// empty.
     #[error("expected a range of whole sectors of the block device")]
     Misaligned,
     /// The device cannot be written.
@@ -328,7 +329,7 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     }
 
     /// Fills `data` from the device, starting at `sector`. If the data does not fit into one
-    /// request, keeps several in flight together.
+    /// request, keeps several in flight together. If `data` is empty, sends nothing.
     ///
     /// # Errors
     ///
@@ -377,15 +378,15 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     ///
     /// # Errors
     ///
-    /// [`BlockError::Busy`]; otherwise as for [`read`](Self::read).
+    /// [`BlockError::Busy`]; [`BlockError::Misaligned`] also if `bytes` is zero; otherwise as for
+    /// [`read`](Self::read).
     pub fn submit_read(
         &mut self,
         sector: u64,
         bytes: usize,
     ) -> Result<(RequestId, usize), BlockError> {
         self.info.check(sector, bytes)?;
-        let sent = self.queue.enqueue(Operation::Read(bytes), sector)?;
-        self.queue.notify().map(|()| sent)
+        self.submit(Operation::Read(bytes), sector)
     }
 
     /// Sends a request to write `data`, starting at `sector`, and does not wait. Returns the
@@ -394,14 +395,27 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     ///
     /// # Errors
     ///
-    /// [`BlockError::Busy`]; otherwise as for [`write`](Self::write).
+    /// [`BlockError::Busy`]; [`BlockError::Misaligned`] also if `data` is empty; otherwise as for
+    /// [`write`](Self::write).
     pub fn submit_write(
         &mut self,
         sector: u64,
         data: &[u8],
     ) -> Result<(RequestId, usize), BlockError> {
         self.check_write(sector, data.len())?;
-        let sent = self.queue.enqueue(Operation::Write(data), sector)?;
+        self.submit(Operation::Write(data), sector)
+    }
+
+    /// Sends a request that transfers data. The backend fails one without segments.
+    fn submit(
+        &mut self,
+        operation: Operation<'_>,
+        sector: u64,
+    ) -> Result<(RequestId, usize), BlockError> {
+        if operation.bytes() == 0 {
+            return Err(BlockError::Misaligned);
+        }
+        let sent = self.queue.enqueue(operation, sector)?;
         self.queue.notify().map(|()| sent)
     }
 

@@ -56,7 +56,7 @@ impl Operation<'_> {
         }
     }
 
-    const fn bytes(self) -> usize {
+    pub(super) const fn bytes(self) -> usize {
         match self {
             Self::Read(bytes) => bytes,
             Self::Write(data) => data.len(),

@@ -91,6 +91,10 @@ fn what_is_written_is_on_the_disk_and_read_back() {
                     assert_eq!(disk.read(sector, &mut vec![0; bytes]), Err(error));
                     assert_eq!(disk.write(sector, &vec![0; bytes]), Err(error));
                 }
+                // An empty range needs no request.
+                assert_eq!(disk.read(0, &mut []), Ok(()));
+                assert_eq!(disk.submit_read(0, 0).err(), Some(BlockError::Misaligned));
+                assert_eq!(disk.submit_write(0, &[]).err(), Some(BlockError::Misaligned));
                 // The contents show below that no byte was written.
                 let beyond = Storage::write(&mut disk, 600 * 512 - 1, &[0xa5; 2]);
                 assert_eq!(beyond, Err(BlockError::OutOfRange));
