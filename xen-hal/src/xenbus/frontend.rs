@@ -118,14 +118,14 @@ impl<'p> Frontend<'p> {
         device: &'p str,
     ) -> Result<Self, XenbusError> {
         let mut buffer = [0; NodePath::MAX];
-        let path = store.read_str((device, "backend"), &mut buffer);
-        let backend = match path.and_then(NodePath::new) {
+        let malformed = XenbusError::Malformed("backend");
+        let path = match store.read_str((device, "backend"), &mut buffer) {
+            Err(StoreError::TooLong(_) | StoreError::Malformed) => return Err(malformed),
+            path => path.map_err(|error| missing(error, "backend"))?,
+        };
+        let backend = match NodePath::new(path) {
             Ok(path) if path.as_str().starts_with('/') => path,
-            Ok(_)
-            | Err(StoreError::InvalidPath | StoreError::TooLong(_) | StoreError::Malformed) => {
-                return Err(XenbusError::Malformed("backend"));
-            }
-            Err(error) => return Err(missing(error, "backend")),
+            _ => return Err(malformed),
         };
         let domain = number(store, (device, "backend-id"), "backend-id")?;
         let state = XenbusState(number(store, (device, "state"), "state")?);

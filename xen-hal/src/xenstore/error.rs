@@ -25,12 +25,12 @@ pub enum StoreError {
     /// Xen refused to notify the server.
     #[error("xenstore cannot be notified: {0}")]
     Xen(Errno),
-    /// A path or token is empty or holds a zero byte.
-    #[error("a path is empty or holds a zero byte")]
+    /// A path is empty, or a path or token holds a zero byte.
+    #[error("a path is empty, or a path or token holds a zero byte")]
     InvalidPath,
-    /// The request, or the answer, has this many bytes, which do not fit into a message or into the
-    /// caller's buffer.
-    #[error("{0} bytes do not fit into a xenstore message or the buffer")]
+    /// The request, or the answer, has this many bytes, which do not fit into a message, into the
+    /// caller's buffer or into the store's storage.
+    #[error("{0} bytes do not fit into a xenstore message, the buffer or the store's storage")]
     TooLong(usize),
     /// The maximum number of requests is in flight.
     #[error("too many xenstore requests are in flight")]
@@ -52,6 +52,9 @@ pub enum StoreError {
     /// The connection was restarted while the request was in flight.
     #[error("the connection to xenstore was restarted")]
     Reset,
+    /// The request has ended.
+    #[error("the xenstore request is not in flight")]
+    NotInFlight,
     /// The server does not support the operation.
     #[error("this xenstore does not support the operation")]
     Unsupported,

@@ -244,7 +244,7 @@ impl<'s> Inbox<'s> {
         buffer: &'b mut [u8],
     ) -> Result<Option<&'b mut [u8]>, StoreError> {
         let Some(slot) = self.slot(id).and_then(|index| self.in_flight[index]) else {
-            return Err(StoreError::Reset);
+            return Err(StoreError::NotInFlight);
         };
         match slot.state {
             State::Waiting | State::Receiving => return Ok(None),

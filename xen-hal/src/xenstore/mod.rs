@@ -335,7 +335,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     ///
     /// [`StoreError::Refused`] with the server's error, [`StoreError::Malformed`], and
     /// [`StoreError::TooLong`] if `buffer` is too small: each ends the request.
-    /// [`StoreError::Reset`] if the connection was restarted, or if the request has already ended.
+    /// [`StoreError::Reset`] if the connection was restarted, which also ends the request.
+    /// [`StoreError::NotInFlight`] if the request has already ended.
     /// [`StoreError::Broken`] and [`StoreError::Xen`] leave the request in flight:
     /// [`cancel`](Self::cancel) it.
     pub fn answer<'b>(

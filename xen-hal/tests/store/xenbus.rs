@@ -243,6 +243,9 @@ fn keys_that_are_missing_or_malformed_are_named() {
                 }
                 assert_eq!(Frontend::open(store, DEVICE).unwrap_err(), expected, "{key} {value:?}");
             }
+            // The frontend's directory itself is no path.
+            let invalid = XenbusError::Store(StoreError::InvalidPath);
+            assert_eq!(Frontend::open(store, "nul\0").unwrap_err(), invalid);
             // The backend's keys.
             add_device(&mut server.borrow_mut());
             let device = Frontend::open(store, DEVICE).unwrap();

@@ -87,6 +87,9 @@ fn what_would_be_another_message_is_not_sent() {
                 assert_eq!(store.read(("data", path), &mut buffer), Err(StoreError::InvalidPath));
             }
             assert_eq!(store.watch("data", "a\0b"), Err(StoreError::InvalidPath));
+            assert!(StoreError::InvalidPath.to_string().contains("path or token holds a zero"));
+            // A token may be empty.
+            assert_eq!(store.watch("data", ""), Ok(()));
             // The server ends the connection of a guest that announces more than 4096 bytes.
             assert_eq!(store.write("data/x", [0; 4090]), Err(StoreError::TooLong(4097)));
             assert_eq!(store.exists(&*"a".repeat(4096)), Err(StoreError::TooLong(4097)));
@@ -357,12 +360,12 @@ fn several_requests_are_answered_in_any_order() {
     for (index, (id, number)) in ids.iter().enumerate() {
         let expected = match index {
             // The request was cancelled, and its answer dropped.
-            3 => Err(StoreError::Reset),
+            3 => Err(StoreError::NotInFlight),
             _ => Ok(Some(number.to_ne_bytes())),
         };
         let answer = store.answer(*id, &mut buffer);
         assert_eq!(answer.map(|answer| answer.map(|bytes| bytes.try_into().unwrap())), expected);
-        assert_eq!(store.answer(*id, &mut buffer), Err(StoreError::Reset));
+        assert_eq!(store.answer(*id, &mut buffer), Err(StoreError::NotInFlight));
     }
     let mut events = 0;
     while store.event(&mut buffer).unwrap().is_some() {
