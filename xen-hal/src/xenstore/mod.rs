@@ -407,6 +407,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     /// at once. A path that starts with `@` stands for a condition, not a node: `@releaseDomain`
     /// changes when a domain ends.
     ///
+    /// The server skips an event whose path and token do not fit into a message, with a zero byte
+    /// after each: together they have more than [`XENSTORE_PAYLOAD_MAX`] bytes.
+    ///
     /// # Errors
     ///
     /// As for [`Tree::request`]; `EEXIST` if the same path is watched with the same token.

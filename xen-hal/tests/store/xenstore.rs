@@ -255,6 +255,14 @@ fn watches_have_events() {
             store.reset_watches().unwrap();
             server.borrow_mut().set("/local/domain/1/data/x", "2");
             assert_eq!(settle(store), [""; 0]);
+            // An event that fills a message arrives. The server skips one that is a byte longer.
+            let token = "t".repeat(4080);
+            store.watch("data/w", &token).unwrap();
+            assert_eq!(settle(store), [format!("data/w {token}")]);
+            store.write("data/w/1234567", "1").unwrap();
+            assert_eq!(settle(store), [format!("data/w/1234567 {token}")]);
+            store.write("data/w/12345678", "1").unwrap();
+            assert_eq!(settle(store), [""; 0]);
         },
     );
 }

@@ -240,7 +240,7 @@ impl StoreServer {
         if answer.kind == XsdSockmsgType::WATCH {
             // A new watch fires once, after the answer.
             if let Some(watch) = client.watches.last().cloned() {
-                client.outbox.push_back(watch.event(from, &watch.path));
+                client.outbox.extend(watch.event(from, &watch.path));
             }
         }
     }
@@ -612,7 +612,7 @@ impl StoreServer {
             for watch in &client.watches {
                 let matches = watch.path == path || !exact && is_below(path, &watch.path);
                 if matches {
-                    client.outbox.push_back(watch.event(domain, path));
+                    client.outbox.extend(watch.event(domain, path));
                 }
             }
         }
@@ -620,11 +620,13 @@ impl StoreServer {
 }
 
 impl Watch {
-    fn event(&self, domain: Domid, path: &str) -> (XsdSockmsg, Vec<u8>) {
+    /// Returns the event of a path; `None` if it does not fit into a message (`add_event`).
+    fn event(&self, domain: Domid, path: &str) -> Option<(XsdSockmsg, Vec<u8>)> {
         let home = format!("{}/", home(domain));
         let shown = if self.relative { path.strip_prefix(&home).unwrap_or(path) } else { path };
         let payload = format!("{shown}\0{}\0", self.token).into_bytes();
-        (XsdSockmsg::new(XsdSockmsgType::WATCH_EVENT, 0, 0, payload.len() as u32), payload)
+        let length = u32::try_from(payload.len()).ok().filter(|it| *it <= XENSTORE_PAYLOAD_MAX)?;
+        Some((XsdSockmsg::new(XsdSockmsgType::WATCH_EVENT, 0, 0, length), payload))
     }
 }
 
