@@ -58,6 +58,9 @@ pub struct Report {
     /// - pages that the domain returned to Xen. A page that mapping the shared page or the grant
     ///   table has replaced is not one of them.
     ///
+    /// Leaves out the grants of the xenstore and console rings that the toolstack made, and their
+    /// channels.
+    ///
     /// Also lists grants whose entry or page the domain changed while a peer had them mapped. If a
     /// domain ended before its first program returned, only these are listed.
     pub leaks: BTreeMap<u16, Vec<String>>,

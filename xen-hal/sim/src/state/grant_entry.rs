@@ -190,13 +190,17 @@ impl State {
         Some(format!("grant {reference}: {what} while domain {} had it mapped", active.by))
     }
 
-    /// The grants of a domain that peers have mapped, and what the domain changed in them.
+    /// Returns the grants of a domain that peers have mapped, and what the domain changed in them.
+    /// Leaves out those that the toolstack made, unless the domain changed them.
     pub(crate) fn mapped_grants(&self, owner: usize) -> Vec<String> {
         let describe = |(reference, active): (&u32, &Active)| {
-            self.changed_in_use(owner, *reference)
-                .unwrap_or_else(|| format!("grant {reference}: domain {} has it mapped", active.by))
+            let (by, page) = (active.by, Some(active.frame));
+            let of_toolstack = self.is_of_toolstack(owner, *reference, by, page);
+            let mapped =
+                (!of_toolstack).then(|| format!("grant {reference}: domain {by} has it mapped"));
+            self.changed_in_use(owner, *reference).or(mapped)
         };
-        self.domains[owner].grants.active.iter().map(describe).collect()
+        self.domains[owner].grants.active.iter().filter_map(describe).collect()
     }
 
     /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use xen_hal::platform::{PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
-use xen_pac::grant_table::GNTTAB_NR_RESERVED_ENTRIES;
 use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
@@ -155,10 +154,13 @@ impl State {
                 leaks.push(format!("mapping {handle}: grant {reference} of domain {owner}"));
             }
         }
-        let first = if of.served.is_some() { GNTTAB_NR_RESERVED_ENTRIES } else { 0 };
-        for reference in first..of.grants.entries() {
+        for reference in 0..of.grants.entries() {
             let entry = read_entry(&of.grants, &self.memory, reference);
-            if let Some(entry) = entry.filter(GrantedPage::permits_access) {
+            let entry = entry.filter(GrantedPage::permits_access).filter(|entry| {
+                let page = self.page_of(domain, entry.gfn);
+                !self.is_of_toolstack(domain, reference, entry.to, page)
+            });
+            if let Some(entry) = entry {
                 leaks.push(format!("grant {reference}: to domain {}", entry.to));
             }
         }

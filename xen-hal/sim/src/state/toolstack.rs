@@ -10,7 +10,7 @@ use xen_pac::hvm::HvmParam;
 
 use super::{Binding, Entry, State, VcpuKey};
 use crate::config::Role;
-use crate::raw_memory::as_bytes;
+use crate::raw_memory::{MachineFrame, as_bytes};
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);
@@ -32,6 +32,14 @@ pub(crate) struct ServedRing {
 pub(crate) struct Served {
     pub(crate) console: ServedRing,
     pub(crate) store: ServedRing,
+}
+
+impl Served {
+    /// Returns the ring whose grant the toolstack makes at a reference.
+    pub(crate) fn ring(&self, reference: u32) -> Option<ServedRing> {
+        let rings = [(CONSOLE.2, self.console), (STORE.2, self.store)];
+        rings.into_iter().find(|(of, _)| of.0 == reference).map(|(_, ring)| ring)
+    }
 }
 
 /// The parameters and the grant of each ring.
@@ -98,6 +106,19 @@ impl State {
         let offset = reference.0 as usize * size_of::<raw::GrantEntryV1>();
         self.memory.write(of.grants.frames[0], offset, as_bytes(&entry));
         Ok(ServedRing { frame, port })
+    }
+
+    /// Returns whether an entry is one that the toolstack made: it grants a ring to domain 0.
+    pub(crate) fn is_of_toolstack(
+        &self,
+        owner: usize,
+        reference: u32,
+        to: Domid,
+        page: Option<MachineFrame>,
+    ) -> bool {
+        let ring = self.domains[owner].served.and_then(|served| served.ring(reference));
+        let of_ring = ring.and_then(|ring| self.page_of(owner, ring.frame as u64));
+        to == DOM0 && of_ring.is_some() && of_ring == page
     }
 
     /// Notifies domain 0 of a change of a domain.

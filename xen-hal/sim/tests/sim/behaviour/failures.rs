@@ -4,7 +4,9 @@
 use std::mem;
 
 use xen_hal::platform::Frame;
+use xen_hal::xenstore::{Store, Tree};
 use xen_pac::hvm::command;
+use xen_sim::backend::Dom0;
 
 use crate::support::prelude::*;
 
@@ -163,6 +165,41 @@ fn what_a_program_could_have_given_back_is_a_leak() {
     assert_eq!(failure.to_string(), text);
     let last = failure.last_events.last().expect("the vCPU's events");
     assert!(last.contains("hypercall event_channel_op, command 0x3: 0x0"), "{failure:?}");
+}
+
+#[test]
+fn the_toolstacks_grants_are_no_leaks_and_the_guests_own_are() {
+    let run = |own: Option<u32>| {
+        let program = move |guest: Guest| {
+            let t = Table::new(guest);
+            let mut storage = [0; Store::STORAGE];
+            // SAFETY: the ring has one owner, as long as the machine runs.
+            let store = unsafe { Store::open(t.xen(), |at| guest.frame(at), &mut storage) };
+            // After an answer, domain 0 has both rings mapped.
+            let exists = store.expect("the domain has a ring").exists("name");
+            t.is("answered", exists, Ok(true));
+            map_table(&t, 0);
+            let page = entry(PERMIT, Domid(0), t.frame(1));
+            own.into_iter().for_each(|reference| put(&t, 0, reference as usize, page));
+        };
+        let mut machine = Machine::new(Profile::DOM0, SEED).expect("the computer has memory");
+        let dom0 = Dom0::new();
+        machine.domain(DomainConfig::dom0(), dom0.program()).expect("the machine has memory");
+        machine.domain(DomainConfig::domu(), program).expect("the machine has memory");
+        let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+        report.leaks.into_values().flatten().collect::<Vec<_>>().join("|")
+    };
+    let reused = "grant 1: reused while domain 0 had it mapped";
+    let cases = [
+        (None, String::new()),
+        (Some(2), "grant 2: to domain 0".into()),
+        (Some(8), "grant 8: to domain 0".into()),
+        // Also reported when domain 0 ends the mapping.
+        (Some(1), format!("grant 1: to domain 0|{reused}|{reused}")),
+    ];
+    for (own, leaks) in cases {
+        assert_eq!(run(own), leaks, "{own:?}");
+    }
 }
 
 #[test]
