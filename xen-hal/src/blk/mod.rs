@@ -57,6 +57,11 @@
 //! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
 //! [broken](BlockError::Broken). Responses may arrive in any order.
 //!
+//! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`, a project
+//! of the Rust embedded community. The trait of `block-device-driver` has only asynchronous
+//! methods. With the feature `async`, an `AsyncBlockDevice` has the same operations as futures; the
+//! feature `block-device-driver` adds that trait to it.
+//!
 //! # After an error
 //!
 //! - A request that [failed](BlockError::Failed) or [timed out](BlockError::TimedOut) can be
@@ -67,11 +72,6 @@
 //! - A backend that does not close either lets [`BlockDevice::connect`] fail with
 //!   [`StoreError::TimedOut`]. Another attempt is always possible. The pages that the backend still
 //!   uses stay [deferred](DevicePage), and no other page is affected.
-//!
-//! The methods of [`BlockDevice`] are blocking, as are the traits of `embedded-storage`, a project
-//! of the Rust embedded community. The trait of `block-device-driver` has only asynchronous
-//! methods. With the feature `async`, an `AsyncBlockDevice` has the same operations as futures; the
-//! feature `block-device-driver` adds that trait to it.
 
 use core::num::TryFromIntError;
 

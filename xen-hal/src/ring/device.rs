@@ -45,8 +45,8 @@ impl Suspension {
     }
 }
 
-/// Returns a number that differs if the pages or their order differ: their frames, hashed by FNV-1a
-/// with words instead of bytes.
+/// Returns a hash of the pages' frames in their order: FNV-1a, with words instead of bytes. Other
+/// pages, or another order, give a different one, except by an unlikely collision.
 fn fingerprint<'p>(pages: impl Iterator<Item = &'p DevicePage<'p>>) -> u64 {
     pages.fold(0xcbf2_9ce4_8422_2325, |hash, page| {
         let frame = page.frame().map_or(u64::MAX, |frame| frame.0);
