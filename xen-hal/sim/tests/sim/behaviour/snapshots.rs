@@ -1,4 +1,4 @@
-//! The snapshots of Xen's state.
+//! Tests that a snapshot holds the state of the machine.
 
 use xen_hal::Xen;
 
