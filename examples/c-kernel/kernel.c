@@ -24,7 +24,7 @@ static void idle_task(void)
 
 void task_create(struct task *task, void (*function)(void))
 {
-    port_prepare(&task->context, function, task->stack + sizeof(task->stack));
+    task->context = port_prepare(function, task->stack + sizeof(task->stack));
     task->next = last ? last->next : task;
     if (last)
         last->next = task;
@@ -33,12 +33,12 @@ void task_create(struct task *task, void (*function)(void))
 
 void kernel_start(void)
 {
-    port_prepare(&idle.context, idle_task, idle.stack + sizeof(idle.stack));
+    idle.context = port_prepare(idle_task, idle.stack + sizeof(idle.stack));
     current = last;
     nesting = 0;
     due = xen_clock_now(&kernel_clock) + KERNEL_TICK;
     CHECK(xen_timer_set(&kernel_clock, due) == 0);
-    port_start(&current->context);
+    port_start(current->context);
 }
 
 static bool can_run(struct task *task)
@@ -73,8 +73,9 @@ void kernel_tick(void)
     CHECK(xen_timer_set(&kernel_clock, due) == 0);
 }
 
-struct context *kernel_schedule(void)
+struct context *kernel_schedule(struct context *context)
 {
+    current->context = context;
     /* An upcall is an edge on aarch64: what a dispatch leaves is handled at the next interrupt,
      * which a tick is at the latest. */
     if (events_left)
@@ -84,12 +85,12 @@ struct context *kernel_schedule(void)
         next = next->next;
         if (can_run(next)) {
             current = next;
-            return &next->context;
+            return next->context;
         }
     } while (next != from);
     last = from;
     current = &idle;
-    return &idle.context;
+    return idle.context;
 }
 
 uint32_t kernel_ticks(void)

@@ -14,7 +14,7 @@
 #define KERNEL_TICK 1000000
 
 struct task {
-    struct context context;
+    struct context *context; /* on the stack, while the task does not run */
     struct task *next;
     uint32_t wake;     /* the tick at which a delay ends */
     uint32_t notified; /* how often the task was notified since it last took that */

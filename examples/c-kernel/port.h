@@ -12,8 +12,9 @@
 
 /* ---- the port provides ---- */
 
-/* Prepares a context that calls `function`, with interrupts on. `stack` is the end of its stack. */
-void port_prepare(struct context *context, void (*function)(void), void *stack);
+/* Returns a context that calls `function`, with interrupts on. It lies on the stack that ends at
+ * `stack`, and is zero. */
+struct context *port_prepare(void (*function)(void), void *stack);
 /* Sets up interrupts. They stay off. */
 void port_init(void);
 /* Continues in `context`. Interrupts are off before the call. */
@@ -36,8 +37,9 @@ void port_exit(unsigned status);
 void kernel_upcall(void);
 /* Handles the timer's interrupt, with interrupts off. */
 void kernel_tick(void);
-/* Chooses the next task, with interrupts off, and returns its context. */
-struct context *kernel_schedule(void);
+/* Keeps the context of the running task, chooses the next one, with interrupts off, and returns its
+ * context. */
+struct context *kernel_schedule(struct context *context);
 /* Handles an exception. */
 _Noreturn void kernel_fault(uint64_t number, uint64_t address);
 

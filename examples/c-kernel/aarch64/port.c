@@ -66,16 +66,18 @@ void port_init(void)
     __asm__ volatile("msr s3_0_c12_c12_7, %0; isb" : : "r"(1UL));
 }
 
-void port_prepare(struct context *context, void (*function)(void), void *stack)
+struct context *port_prepare(void (*function)(void), void *stack)
 {
-    context->sp = (uintptr_t)stack;
+    struct context *context = (struct context *)stack - 1;
+    context->sp = (uintptr_t)context;
     context->elr = (uintptr_t)function;
     /* EL1 with SP_EL0, interrupts on. */
     context->spsr = 4;
+    return context;
 }
 
 /* Handles the exception that switch.S has saved: an interrupt, or `svc`. */
-struct context *port_interrupt(const struct context *context, uint64_t is_interrupt)
+struct context *port_interrupt(struct context *context, uint64_t is_interrupt)
 {
     uint64_t number, syndrome;
     if (is_interrupt) {
@@ -91,7 +93,7 @@ struct context *port_interrupt(const struct context *context, uint64_t is_interr
         if (syndrome >> 26 != 0x15) /* svc */
             kernel_fault(syndrome, context->elr);
     }
-    return kernel_schedule();
+    return kernel_schedule(context);
 }
 
 void port_yield(void)

@@ -1,7 +1,8 @@
 /* The exception vectors and the context switch.
  *
  * Tasks run at EL1 with SP_EL0. An exception switches to SP_EL1, which is the end of the running
- * task's `struct context`. So this code stores the registers to where they are kept.
+ * task's `struct context`, above its stack. So this code stores the registers to where they are
+ * kept.
  */
     .section .text.vectors, "ax"
     .balign 2048

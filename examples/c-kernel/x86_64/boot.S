@@ -35,19 +35,18 @@ pvh_entry:
     addl $8, %edi
     addl $0x200000, %eax
     loop 1b
-    /* CR3; CR4: PAE, SSE; EFER: long mode; CR0: paging, write protection, coprocessor. */
+    /* CR3; CR4: PAE; EFER: long mode; CR0: paging, write protection. */
     movl $boot_pml4, %eax
     movl %eax, %cr3
     movl %cr4, %eax
-    orl $0x620, %eax
+    orl $0x20, %eax
     movl %eax, %cr4
     movl $0xc0000080, %ecx
     rdmsr
     orl $0x100, %eax
     wrmsr
     movl %cr0, %eax
-    andl $~0xc, %eax
-    orl $0x80010002, %eax
+    orl $0x80010000, %eax
     movl %eax, %cr0
     lgdt boot_gdt_pointer
     ljmp $8, $long_mode
@@ -67,12 +66,10 @@ long_mode:
 
     .section .data.boot, "aw"
     .balign 8
-    .globl boot_gdt
 boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff
     .quad 0x00cf93000000ffff
-    .quad 0, 0 /* the task state, which port.c fills in */
 boot_gdt_pointer:
     .word boot_gdt_pointer - boot_gdt - 1
     .quad boot_gdt

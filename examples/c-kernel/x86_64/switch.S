@@ -1,9 +1,8 @@
 /* The context switch.
  *
- * An interrupt does not use the task's stack: code of hosted targets keeps data below the stack
- * pointer (the red zone), and the library can be built for one. The first entry of the interrupt
- * stack table is the end of the running task's `struct context`. So the processor, and then this
- * code, push the registers to where they are kept.
+ * The processor, and then this code, push the registers to the stack of the running task. The
+ * library must be built for a target that has no vector registers, and keeps no data below the
+ * stack pointer (the red zone). The Makefile asks the compiler for the same.
  */
     .text
 
@@ -49,8 +48,6 @@ save:
     pushq %r13
     pushq %r14
     pushq %r15
-    subq $512, %rsp
-    fxsave64 (%rsp)
     movq %rsp, %rdi
     movq $port_stack_end, %rsp
     cld
@@ -59,11 +56,7 @@ save:
     /* Continues in the context at rdi. */
     .globl port_start
 port_start:
-    leaq 688(%rdi), %rax
-    movq %rax, port_task_state + 36
     movq %rdi, %rsp
-    fxrstor64 (%rsp)
-    addq $512, %rsp
     popq %r15
     popq %r14
     popq %r13

@@ -267,7 +267,13 @@ fn guests() -> Vec<Step> {
         step(
             "guests-x86_64",
             "on real Xen, AMD and Intel, every scenario prints its transcript; a random program",
-            &[emulator::needs(X86_64), emulator::needs(VMX), &[tools::GCC, tools::MAKE]].concat(),
+            &[
+                emulator::needs(X86_64),
+                emulator::needs(VMX),
+                CORE_TOOLS,
+                &[tools::GCC, tools::MAKE],
+            ]
+            .concat(),
             vec![boot(X86_64, "--all"), boot(VMX, "ipi"), boot(X86_64, "random --calls 1500")],
         ),
         step(

@@ -25,8 +25,18 @@ pub struct Ended {
     pub cpu: Duration,
 }
 
-/// Runs a boot, and passes each line of the console to `line`, which returns false if nothing more
-/// will come. `input` is the console's input.
+/// What a line of the console tells about what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// More lines.
+    More,
+    /// Another guest, which has the whole time limit.
+    Guest,
+    /// Nothing.
+    Nothing,
+}
+
+/// Runs a boot, and passes each line of the console to `line`. `input` is the console's input.
 ///
 /// # Errors
 ///
@@ -35,7 +45,7 @@ pub fn boot(
     emulation: &Emulation,
     limit: Duration,
     input: Stdio,
-    line: impl FnMut(&str) -> bool,
+    line: impl FnMut(&str) -> Next,
 ) -> io::Result<Ended> {
     let mut emulator = until_parent_ends(&emulation.program)
         .current_dir(&emulation.folder)
@@ -73,7 +83,7 @@ fn watch(
     emulator: &mut Child,
     console: ChildStdout,
     limit: Duration,
-    mut line: impl FnMut(&str) -> bool,
+    mut line: impl FnMut(&str) -> Next,
 ) -> io::Result<(End, Duration)> {
     let lines = lines_of(console);
     let mut deadline = Instant::now() + limit;
@@ -82,9 +92,14 @@ fn watch(
         let cpu = || cpu_time(emulator.id());
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(text) => {
-                if !line(&text) && at_deadline != End::Stopped {
-                    deadline = deadline.min(Instant::now() + GRACE);
-                    at_deadline = End::Stopped;
+                match line(&text) {
+                    _ if at_deadline == End::Stopped => {}
+                    Next::More => {}
+                    Next::Guest => deadline = Instant::now() + limit,
+                    Next::Nothing => {
+                        deadline = deadline.min(Instant::now() + GRACE);
+                        at_deadline = End::Stopped;
+                    }
                 }
                 // A guest that never stops talking must not outlast its time either.
                 if Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-use super::{boot, cpu_time, until_parent_ends};
+use super::{Next, boot, cpu_time, until_parent_ends};
 use crate::guest::emulator::Emulation;
 use crate::guest::verdict::End;
 use crate::tools::find_program;
@@ -17,14 +17,14 @@ fn emulator(script: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn run(script: &str, limit: Duration, go_on: impl Fn(&str) -> bool) -> (Vec<String>, End, String) {
+fn run(script: &str, limit: Duration, next: impl Fn(&str) -> Next) -> (Vec<String>, End, String) {
     let (folder, path) = emulator(script);
     let mut lines = Vec::new();
     let emulation =
         Emulation { program: path, arguments: Vec::new(), folder: folder.path().to_owned() };
     let ended = boot(&emulation, limit, Stdio::null(), |line| {
         lines.push(line.to_owned());
-        go_on(line)
+        next(line)
     });
     let ended = ended.unwrap();
     (lines, ended.end, ended.complaints)
@@ -35,7 +35,7 @@ fn every_line_and_the_status_come_through() {
     let (lines, end, complaints) = run(
         "printf 'one\\r\\ntwo\\n\\377three'; echo why >&2; exit 33",
         Duration::from_secs(20),
-        |_| true,
+        |_| Next::More,
     );
     assert_eq!(lines, ["one", "two", "\u{fffd}three"]);
     assert_eq!(end, End::Exited(33));
@@ -44,9 +44,9 @@ fn every_line_and_the_status_come_through() {
 
 #[test]
 fn time_runs_out_for_the_silent_and_for_the_talkative() {
-    assert_eq!(run("exec sleep 60", Duration::from_secs(1), |_| true).1, End::TimedOut(1));
+    assert_eq!(run("exec sleep 60", Duration::from_secs(1), |_| Next::More).1, End::TimedOut(1));
     assert_eq!(
-        run("while :; do echo on and on; done", Duration::from_secs(1), |_| true).1,
+        run("while :; do echo on and on; done", Duration::from_secs(1), |_| Next::More).1,
         End::TimedOut(1)
     );
 }
@@ -54,8 +54,18 @@ fn time_runs_out_for_the_silent_and_for_the_talkative() {
 #[test]
 fn after_the_last_word_the_wait_is_short() {
     let (lines, end, _) =
-        run("echo goodbye; exec sleep 60", Duration::from_secs(50), |line| line != "goodbye");
+        run("echo goodbye; exec sleep 60", Duration::from_secs(50), |_| Next::Nothing);
     assert_eq!((lines, end), (vec!["goodbye".to_owned()], End::Stopped));
+}
+
+#[test]
+fn each_guest_of_a_boot_has_the_whole_time() {
+    let script = "for i in 1 2 3; do echo $i; sleep 2; done; exec sleep 60";
+    let limit = Duration::from_secs(3);
+    let ended = run(script, limit, |line| if line == "3" { Next::Nothing } else { Next::Guest });
+    assert_eq!(ended.0, ["1", "2", "3"]);
+    let (lines, end, _) = run(script, limit, |_| Next::More);
+    assert_eq!((lines, end), (vec!["1".to_owned(), "2".to_owned()], End::TimedOut(3)));
 }
 
 #[test]

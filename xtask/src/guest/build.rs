@@ -1,10 +1,11 @@
 //! Building guest programs, and making the files that an emulator or a hypervisor loads.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use flate2::read::MultiGzDecoder;
 use object::elf::{FileHeader32, FileHeader64, PT_NOTE, SHT_NOTE};
@@ -32,29 +33,33 @@ pub const FIGURES: &str = "figures";
 /// The guest that measures a block device's requests beside C, which runs only by its name.
 pub const RATES: &str = "rates";
 
+/// The smallest guest.
+pub const TINY: &str = "tiny";
+
 /// The kernel in C, and its library.
 pub const C_KERNEL: &str = "c-kernel";
 const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
 
-/// Returns the targets for an architecture, the best first, and the target for which Debian's
-/// compiler builds the core library itself.
-const fn targets(arch: Arch) -> (&'static [&'static str], &'static str) {
+/// The target of the machine's own programs, for guests on x86_64 where there is nothing better: on
+/// QEMU, an interrupt that comes twice stops them (`descriptors_64.rs` of the runtime).
+const HOSTED: &str = "x86_64-unknown-linux-gnu";
+
+/// Returns the target for an architecture, and whether its core library can be installed.
+const fn target(arch: Arch) -> (&'static str, bool) {
     match arch {
-        Arch::X8664 => {
-            (&["x86_64-unknown-none", "x86_64-unknown-linux-gnu"], "x86_64-unknown-none")
-        }
-        Arch::X86 => (&[], "i686-unknown-linux-gnu"),
-        Arch::Aarch64 => (&["aarch64-unknown-none-softfloat"], "aarch64-unknown-none-softfloat"),
+        Arch::X8664 => ("x86_64-unknown-none", true),
+        // The installed core library of this target has vector registers, and no memory functions.
+        Arch::X86 => ("i686-unknown-linux-gnu", false),
+        Arch::Aarch64 => ("aarch64-unknown-none-softfloat", true),
     }
 }
 
 /// How guests are built for an architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Toolchain {
-    /// The target.
-    pub target: &'static str,
+struct Toolchain {
+    target: &'static str,
     /// True if Debian's compiler builds the core library first.
-    pub builds_core: bool,
+    builds_core: bool,
 }
 
 /// What a guest is built for.
@@ -68,24 +73,31 @@ pub enum Profile {
     Fast,
 }
 
-/// Chooses an installed target, else Debian's compiler. The smallest guest for aarch64 is within
-/// its limit only with a core library of its own, so Debian's compiler builds it in any case.
+/// Chooses how a program is built: with an installed core library, else by Debian's compiler, else,
+/// on x86_64, for the machine's own target.
+///
+/// The smallest guest for aarch64 is within its limit only with a core library of its own, so
+/// Debian's compiler builds it in any case. The kernel in C cannot have the red zone of the
+/// machine's own target.
 ///
 /// # Errors
 ///
 /// Names what must be installed.
-pub fn toolchain(arch: Arch, smallest: bool) -> Result<Toolchain, String> {
-    let (prebuilt, own) = targets(arch);
+fn toolchain(arch: Arch, binary: &str) -> Result<Toolchain, String> {
+    let (target, is_prebuilt) = target(arch);
     let sysroot = sysroot()?;
-    let prebuilt = if smallest && arch == Arch::Aarch64 { &[] } else { prebuilt };
-    let installed = |target: &&str| sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
-    if let Some(target) = prebuilt.iter().copied().find(installed) {
+    let installed = |target: &str| sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
+    let needs_own = binary == TINY && arch == Arch::Aarch64;
+    if is_prebuilt && !needs_own && installed(target) {
         return Ok(Toolchain { target, builds_core: false });
     }
     let missing: Vec<String> =
         CORE_TOOLS.iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect();
     if missing.is_empty() {
-        return Ok(Toolchain { target: own, builds_core: true });
+        return Ok(Toolchain { target, builds_core: true });
+    }
+    if arch == Arch::X8664 && binary != C_KERNEL && installed(HOSTED) {
+        return Ok(Toolchain { target: HOSTED, builds_core: false });
     }
     Err(missing.join("\n"))
 }
@@ -102,25 +114,30 @@ pub const BUILD_CORE: [&str; 4] = [
 /// What building the core library takes.
 pub const CORE_TOOLS: &[Tool] = &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::LLD];
 
-fn sysroot() -> Result<PathBuf, String> {
-    let answer = Command::new("rustc").args(["--print", "sysroot"]).output();
-    let answer = answer
-        .map_err(|error| format!("cannot run rustc: {error}; install it from https://rustup.rs"))?;
-    Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
+/// The folder of the machine's own compiler.
+fn sysroot() -> Result<&'static Path, String> {
+    static ANSWER: OnceLock<io::Result<PathBuf>> = OnceLock::new();
+    let answer = ANSWER.get_or_init(|| {
+        let answer = Command::new("rustc").args(["--print", "sysroot"]).output()?;
+        Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
+    });
+    let answer = answer.as_deref();
+    answer.map_err(|error| format!("cannot run rustc: {error}; install it from https://rustup.rs"))
 }
 
 /// Builds a program of the guest package in the target folder `folder` and returns its ELF file.
 ///
 /// # Errors
 ///
-/// Why cargo cannot be run. Cargo has printed its own errors by then.
+/// What must be installed, or why cargo cannot be run. Cargo has printed its own errors by then.
 pub fn build(
     workspace: &Path,
     binary: &str,
-    (arch, toolchain): (Arch, &Toolchain),
+    arch: Arch,
     profile: Profile,
     folder: &Path,
 ) -> Result<PathBuf, String> {
+    let toolchain = toolchain(arch, binary)?;
     // In the folder of the other cross checks, so that cargo builds the host's packages once.
     let folder = if toolchain.builds_core { folder.join("cross") } else { folder.to_path_buf() };
     let mut cargo = Command::new("cargo");
@@ -162,6 +179,7 @@ pub fn build(
     }
     if toolchain.builds_core {
         cargo.args(BUILD_CORE).env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+        cargo.args(["--config", &format!(r#"target.{}.linker="ld.lld""#, toolchain.target)]);
     }
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {

@@ -83,12 +83,23 @@ pub const fn needs(platform: Platform) -> &'static [Tool] {
     }
 }
 
+/// Checks that the tools of a platform are installed.
+///
+/// # Errors
+///
+/// Names what must be installed.
+pub fn find_tools(platform: Platform) -> Result<(), String> {
+    let missing: Vec<String> =
+        needs(platform).iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+}
+
 /// Puts the files of a boot into `folder`, and makes its command line. `files` keeps what all boots
 /// share.
 ///
 /// # Errors
 ///
-/// What is missing, or the file that cannot be read or written.
+/// The file that cannot be read or written.
 pub fn prepare(
     platform: Platform,
     guests: &[Guest],
@@ -96,11 +107,6 @@ pub fn prepare(
     files: &Path,
     folder: &Path,
 ) -> Result<Emulation, String> {
-    let missing: Vec<String> =
-        needs(platform).iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect();
-    if !missing.is_empty() {
-        return Err(missing.join("\n"));
-    }
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let hypervisor = files.join(format!("xen-{platform}"));
     build::decompress(&hypervisor_image(platform, files)?, &hypervisor)?;

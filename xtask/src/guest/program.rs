@@ -1,6 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
-use super::build::{C_KERNEL, EMBASSY, EMBASSY_SHELL, EMBASSY_TCP, FIGURES, RATES};
+use super::build::{C_KERNEL, EMBASSY, EMBASSY_SHELL, EMBASSY_TCP, FIGURES, RATES, TINY};
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::transcript::Source;
@@ -206,8 +206,6 @@ const fn recorded(name: &'static str, transcript: Source, about: &'static str) -
     Program { transcript: Some(transcript), ..program(name, Place::Served, about) }
 }
 
-/// The smallest guest.
-pub const TINY: &str = "tiny";
 /// The guest with a console, xenstore and a clean shutdown.
 const SHUTDOWN: &str = "shutdown";
 

@@ -109,15 +109,9 @@ impl<'s> Comparison<'s> {
     ///
     /// What keeps them from being built.
     pub fn new(session: &'s Session, platform: Platform) -> Result<Self, String> {
-        let toolchain = build::toolchain(platform.arch, false)?;
         let Session { workspace, target, .. } = session;
-        let image = build::build(
-            workspace,
-            "conformance",
-            (platform.arch, &toolchain),
-            build::Profile::Dev,
-            target,
-        )?;
+        let image =
+            build::build(workspace, "conformance", platform.arch, build::Profile::Dev, target)?;
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         output(cargo.current_dir(workspace).arg("build").args([
             "--quiet",

@@ -2,15 +2,14 @@
 //! its transcript.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::boot::{self, Ended};
-use super::build::{self, Profile, Toolchain};
+use super::boot::{self, Ended, Next};
+use super::build::{self, Profile};
 use super::console::Line;
 use super::domu::{self, Guest};
 use super::emulator::{self, Emulation, Options};
@@ -23,7 +22,7 @@ use super::verdict::{self, End, Verdict};
 
 /// How many lines of the console are shown when a run did not end as it should.
 const LAST_LINES: usize = 20;
-/// How many more seconds a boot may take in which Linux boots first.
+/// How many more seconds a guest may take that Linux creates. Linux boots in those of the first.
 const LINUX_SECONDS: u64 = 60;
 
 /// The options of all boots of a command.
@@ -141,9 +140,10 @@ impl Session {
         Ok(all)
     }
 
-    /// Downloads the packages that a platform needs. A dry run only names them, and returns false
-    /// if there are any.
+    /// Checks the tools and downloads the packages that a platform needs. A dry run only names the
+    /// packages, and returns false if there are any.
     fn download(&self, platform: Platform, out: &mut Output) -> Result<bool, String> {
+        emulator::find_tools(platform)?;
         let mut missing = emulator::packages(platform);
         missing.retain(|packages| !packages.are_unpacked(&self.files));
         for packages in &missing {
@@ -254,16 +254,20 @@ impl Session {
         out: &mut Output,
     ) -> Result<(Vec<Run>, Duration), String> {
         let several = platform.route == Route::Domu;
-        let seconds = self.timeout * names.len() as u64 + if several { LINUX_SECONDS } else { 0 };
+        let seconds = self.timeout + if several { LINUX_SECONDS } else { 0 };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
         let input = if self.options.interactive { Stdio::inherit() } else { Stdio::null() };
         let ended = boot::boot(emulation, Duration::from_secs(seconds), input, |raw| {
             let line = Line::parse(raw);
             show(raw, &line, self, out);
-            let go_on = !verdict::is_last_word(&line);
+            let next = match &line {
+                line if verdict::is_last_word(line) => Next::Nothing,
+                _ if several && raw.starts_with(domu::BEGIN) => Next::Guest,
+                _ => Next::More,
+            };
             lines.push((began.elapsed(), raw.to_owned(), line));
-            go_on
+            next
         });
         let ended = ended.map_err(|error| format!("{}: {error}", emulation.program.display()))?;
         let took = began.elapsed();
@@ -410,13 +414,12 @@ fn show(raw: &str, line: &Line, session: &Session, out: &mut Output) {
 /// The guest programs that were built, each once.
 struct Binaries<'s> {
     session: &'s Session,
-    toolchains: BTreeMap<(Arch, bool), Toolchain>,
     built: BTreeMap<(Arch, String), PathBuf>,
 }
 
 impl<'s> Binaries<'s> {
     fn new(session: &'s Session) -> Self {
-        Self { session, toolchains: BTreeMap::new(), built: BTreeMap::new() }
+        Self { session, built: BTreeMap::new() }
     }
 
     fn get(&mut self, arch: Arch, binary: &str, out: &mut Output) -> Result<PathBuf, String> {
@@ -425,18 +428,13 @@ impl<'s> Binaries<'s> {
             return Ok(path.clone());
         }
         let Session { workspace, target, .. } = self.session;
-        let is_tiny = binary == program::TINY;
-        let toolchain = match self.toolchains.entry((arch, is_tiny)) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(build::toolchain(arch, is_tiny)?),
-        };
         let limit = program::LIMITS.iter().find(|(name, _)| *name == binary);
         let profile = match limit {
             Some(_) => Profile::Small,
             None if [build::FIGURES, build::RATES].contains(&binary) => Profile::Fast,
             None => Profile::Dev,
         };
-        let path = build::build(workspace, binary, (arch, toolchain), profile, target)?;
+        let path = build::build(workspace, binary, arch, profile, target)?;
         if let Some((_, most)) = limit {
             let bytes = build::loaded_bytes(&path)?;
             out.line(format_args!("{binary} loads {bytes} bytes on {}", arch.name()));

@@ -1,8 +1,15 @@
 //! Each vCPU's descriptor tables: its segments, and the stacks for interrupts and exceptions.
 //!
-//! The code of hosted targets may keep data below the stack pointer (the red zone), where an
-//! interrupt on the same stack would overwrite it. So interrupts and exceptions each get a stack of
-//! their own, by the processor's interrupt stack table.
+//! Exceptions have a stack of their own, by the processor's interrupt stack table. Interrupts use
+//! the stack of what they interrupt. The code of hosted targets may keep data below the stack
+//! pointer (the red zone), where an interrupt on the same stack would overwrite it. So interrupts
+//! have a stack of their own there.
+//!
+//! That stack is a risk under QEMU's emulation of SVM, which can deliver an interrupt that Xen
+//! injects a second time before the first instruction of its handler, although interrupts are off:
+//! its `vmrun` leaves `exception_index` set. The second frame then replaces the first one, and the
+//! handler returns to its own first instruction for ever. On the stack of what is interrupted, the
+//! handler merely runs twice. Use a target without a red zone, `x86_64-unknown-none`.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -20,8 +27,8 @@ const TASK: u16 = 0x18;
 
 /// The entry of the interrupt stack table for exceptions.
 const EXCEPTION_STACK: usize = 1;
-/// The entry of the interrupt stack table for interrupts.
-const INTERRUPT_STACK: usize = 2;
+/// The entry of the interrupt stack table for interrupts, if code has a red zone.
+const INTERRUPT_STACK: Option<usize> = if cfg!(target_os = "none") { None } else { Some(2) };
 
 /// The code segment's descriptor: 64 bits, privilege level 0.
 pub(super) const CODE_SEGMENT: u64 = 0x00af_9b00_0000_ffff;
@@ -102,7 +109,7 @@ impl Gate {
     }
 
     pub(super) fn interrupt(handler: usize) -> Self {
-        Self::new(handler, INTERRUPT_STACK)
+        Self::new(handler, INTERRUPT_STACK.unwrap_or_default())
     }
 
     fn new(handler: usize, stack: usize) -> Self {
@@ -132,7 +139,9 @@ pub(super) unsafe fn load(vcpu: VcpuId) {
         |stack: &Stack| (&raw const *stack).expose_provenance() as u64 + size_of::<Stack>() as u64;
     let mut stacks = [0; 7];
     stacks[EXCEPTION_STACK - 1] = end(&area.exceptions);
-    stacks[INTERRUPT_STACK - 1] = end(&area.interrupts);
+    if let Some(entry) = INTERRUPT_STACK {
+        stacks[entry - 1] = end(&area.interrupts);
+    }
     area.task.interrupt_stacks = stacks;
     area.task.io_map = size_of::<TaskState>() as u16;
     let [task_low, task_high] = task_descriptor((&raw const area.task).addr() as u64);
