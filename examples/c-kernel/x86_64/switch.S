@@ -33,7 +33,15 @@ port_entries:
 
     .balign 16
 save:
-    pushq %rax
+    /* An interrupt that comes while interrupts are off is QEMU's: its vmrun leaves exception_index
+     * set, by which an interrupt that Xen injected can come a second time. Exceptions may come. */
+    cmpq $32, (%rsp)
+    jb 1f
+    testl $0x200, 32(%rsp)
+    jnz 1f
+    addq $16, %rsp
+    iretq
+1:  pushq %rax
     pushq %rbx
     pushq %rcx
     pushq %rdx

@@ -5,11 +5,9 @@
 //! pointer (the red zone), where an interrupt on the same stack would overwrite it. So interrupts
 //! have a stack of their own there.
 //!
-//! That stack is a risk under QEMU's emulation of SVM, which can deliver an interrupt that Xen
-//! injects a second time before the first instruction of its handler, although interrupts are off:
-//! its `vmrun` leaves `exception_index` set. The second frame then replaces the first one, and the
-//! handler returns to its own first instruction for ever. On the stack of what is interrupted, the
-//! handler merely runs twice. Use a target without a red zone, `x86_64-unknown-none`.
+//! That stack is a risk under QEMU, whose emulation of SVM can deliver an interrupt a second time
+//! while its handler runs (`stubs_64.rs`). The second frame then replaces the first one, and the
+//! handler returns to itself for ever. Use a target without a red zone, `x86_64-unknown-none`.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;

@@ -31,9 +31,13 @@ global_asm!(
     "    call {exception}",
     "    ud2",
     // An interrupt saves every register that a function may change, the vector registers included.
+    // It is ignored if it came while interrupts were off: QEMU's `vmrun` leaves `exception_index`
+    // set, by which an interrupt that Xen injected can come a second time.
     ".macro interrupt_stub name, function",
     ".globl \\name",
     "\\name:",
+    "    test dword ptr [esp + 8], 1 << 9",
+    "    jz 2f",
     "    pushad",
     "    mov ebp, esp",
     "    sub esp, 512",
