@@ -11,7 +11,7 @@
 #include "xen_hal.h"
 
 /* The tick in nanoseconds. */
-#define KERNEL_TICK 1000000
+#define KERNEL_TICK 4000000
 
 struct task {
     struct context *context; /* on the stack, while the task does not run */
