@@ -12,8 +12,8 @@
 
 /* ---- the port provides ---- */
 
-/* Returns a context that calls `function`, with interrupts on. It lies on the stack that ends at
- * `stack`, and is zero. */
+/* Returns a context that calls `function`, with interrupts on. It lies on the stack, whose end is
+ * `stack`, and whose bytes must be zero. */
 struct context *port_prepare(void (*function)(void), void *stack);
 /* Sets up interrupts. They stay off. */
 void port_init(void);

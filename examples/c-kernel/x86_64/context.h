@@ -9,7 +9,7 @@ struct context {
     uint64_t vector, error;
     uint64_t rip, cs, rflags, rsp, ss;
 };
-/* The processor aligns the end of its frame to 16 bytes. */
-_Static_assert(sizeof(struct context) == 176, "switch.S has it");
+/* The processor aligns the end of its frame to 16 bytes, as this size keeps the stack. */
+_Static_assert(sizeof(struct context) == 176, "switch.S pushes it");
 
 #endif

@@ -1,8 +1,8 @@
 /* The context switch.
  *
  * The processor, and then this code, push the registers to the stack of the running task. The
- * library must be built for a target that has no vector registers, and keeps no data below the
- * stack pointer (the red zone). The Makefile asks the compiler for the same.
+ * library must be built for a target whose code uses no vector registers and keeps no data below
+ * the stack pointer (the red zone). The Makefile asks the compiler for the same.
  */
     .text
 
@@ -33,15 +33,23 @@ port_entries:
 
     .balign 16
 save:
-    /* An interrupt that comes while interrupts are off is QEMU's: its vmrun leaves exception_index
-     * set, by which an interrupt that Xen injected can come a second time. Exceptions may come. */
     cmpq $32, (%rsp)
-    jb 1f
+    jae 1f
+    /* An exception does not return. */
+    movq (%rsp), %rdi
+    movq 16(%rsp), %rsi
+    andq $-16, %rsp
+    cld
+    call kernel_fault
+1:  /* An upcall that comes while interrupts are off is a mistake of QEMU: its vmrun leaves
+     * exception_index set, by which an interrupt that Xen injected can come a second time. */
+    cmpq $0xf3, (%rsp) /* PORT_UPCALL_VECTOR */
+    jne 2f
     testl $0x200, 32(%rsp)
-    jnz 1f
+    jnz 2f
     addq $16, %rsp
     iretq
-1:  pushq %rax
+2:  pushq %rax
     pushq %rbx
     pushq %rcx
     pushq %rdx

@@ -33,7 +33,8 @@
 //! - Interrupts are off until [`interrupts::enable`] or [`interrupts::wait_until`]. Every vector
 //!   has a handler; the program's own are set with [`on_upcall`].
 //! - An upcall's handler runs on the vCPU that is notified, with interrupts off. It may use all
-//!   registers that the target's code uses.
+//!   registers that the target's code uses. On x86 it runs on the stack of what it interrupts,
+//!   except on hosted 64-bit targets, and an upcall while interrupts are off is ignored.
 //! - [`vcpus::start`] starts up to [`MAX_VCPUS`] vCPUs, each on its own stack of [`STACK_SIZE`]
 //!   bytes. Stacks have no guard page.
 //! - A panic and an unhandled exception print a line and end the guest. This also holds for a

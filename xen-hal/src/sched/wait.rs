@@ -18,8 +18,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// Call it with interrupts off: it returns at once while any interrupt can be delivered. The
     /// return value does not say why it woke: check the ports and the clock. Xen compares the time
-    /// with the clock of the processor on which it created the vCPU. If another processor's is
-    /// behind that, a poll ends before `until`.
+    /// with the clock of the processor on which it created the vCPU. If the vCPU runs on another
+    /// one, whose clock is behind, a poll ends before `until`.
     ///
     /// A port stays pending until [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the
     /// dispatcher takes its event. Until then, polls of that port return at once.

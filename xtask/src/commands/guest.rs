@@ -104,7 +104,7 @@ pub struct Arguments {
     /// Type standard input into the guest's console.
     #[arg(long, conflicts_with = "all")]
     interactive: bool,
-    /// The time limit of a program in seconds.
+    /// The time limit of a program in seconds; on the route domu, it has 60 more.
     #[arg(
         long,
         default_value_t = 60,

@@ -48,14 +48,14 @@ const HOSTED: &str = "x86_64-unknown-linux-gnu";
 const fn target(arch: Arch) -> (&'static str, bool) {
     match arch {
         Arch::X8664 => ("x86_64-unknown-none", true),
-        // The installed core library of this target has vector registers, and no memory functions.
+        // The installed core library of this target uses vector registers, and has no memory
+        // functions.
         Arch::X86 => ("i686-unknown-linux-gnu", false),
         Arch::Aarch64 => ("aarch64-unknown-none-softfloat", true),
     }
 }
 
 /// How guests are built for an architecture.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Toolchain {
     target: &'static str,
     /// True if Debian's compiler builds the core library first.
@@ -77,8 +77,8 @@ pub enum Profile {
 /// on x86_64, for the machine's own target.
 ///
 /// The smallest guest for aarch64 is within its limit only with a core library of its own, so
-/// Debian's compiler builds it in any case. The kernel in C cannot have the red zone of the
-/// machine's own target.
+/// Debian's compiler builds it in any case. The kernel in C cannot be built with the red zone of
+/// the machine's own target.
 ///
 /// # Errors
 ///
@@ -99,7 +99,11 @@ fn toolchain(arch: Arch, binary: &str) -> Result<Toolchain, String> {
     if arch == Arch::X8664 && binary != C_KERNEL && installed(HOSTED) {
         return Ok(Toolchain { target: HOSTED, builds_core: false });
     }
-    Err(missing.join("\n"))
+    let mut why = missing.join("\n");
+    if is_prebuilt && !needs_own {
+        why += &format!("\n`rustup target add {target}` does the same");
+    }
+    Err(why)
 }
 
 /// Makes cargo build the core library, not optimised: guests compile most of what they use of it

@@ -99,7 +99,7 @@ pub fn find_tools(platform: Platform) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// The file that cannot be read or written.
+/// What is missing, or the file that cannot be read or written.
 pub fn prepare(
     platform: Platform,
     guests: &[Guest],
@@ -219,8 +219,8 @@ fn dom0(
         counts,
         &["-machine", "q35", "-cpu", &cpu],
         // One processor, on which Xen runs all vCPUs in turns. With two, about one run in ten of
-        // two vCPUs that interrupt each other ended in a triple fault or a hang, which points at
-        // QEMU 7.2's emulation of task registers; it is not proven.
+        // two vCPUs that interrupt each other ended in a triple fault or a hang. Interrupts that
+        // QEMU delivers twice may be the cause, which the runtime ignores since (`stubs_64.rs`).
         &["-smp", "1", "-m", "256", "-display", "none", "-serial", "stdio", "-nodefaults"],
         // The guest ends QEMU through this device, with a status.
         &["-no-reboot", "-device", "isa-debug-exit,iobase=0x501,iosize=2"],

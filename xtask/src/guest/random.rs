@@ -109,6 +109,7 @@ impl<'s> Comparison<'s> {
     ///
     /// What keeps them from being built.
     pub fn new(session: &'s Session, platform: Platform) -> Result<Self, String> {
+        emulator::find_tools(platform)?;
         let Session { workspace, target, .. } = session;
         let image =
             build::build(workspace, "conformance", platform.arch, build::Profile::Dev, target)?;

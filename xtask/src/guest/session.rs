@@ -22,7 +22,7 @@ use super::verdict::{self, End, Verdict};
 
 /// How many lines of the console are shown when a run did not end as it should.
 const LAST_LINES: usize = 20;
-/// How many more seconds a guest may take that Linux creates. Linux boots in those of the first.
+/// How many more seconds a guest may take that `xl` creates. Linux may take as long to boot.
 const LINUX_SECONDS: u64 = 60;
 
 /// The options of all boots of a command.

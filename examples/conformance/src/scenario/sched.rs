@@ -61,7 +61,7 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     };
     for (what, ports) in [("a silent port", &ports[..]), ("no port", &[])] {
         let polled = lasting(ports);
-        require(polled.is_some(), "a poll of nothing lasts")?;
+        require(polled.is_some(), "a poll lasts while nothing happens")?;
         line!(t, "poll of", what, "for 2 ms:", polled.unwrap_or(Ok(())), "after", Time);
     }
     let polled = sched.poll(&ports, Some(SystemTime::from_nanos(1)));

@@ -1,9 +1,9 @@
 //! Each vCPU's descriptor tables: its segments, and the stacks for interrupts and exceptions.
 //!
 //! Exceptions have a stack of their own, by the processor's interrupt stack table. Interrupts use
-//! the stack of what they interrupt. The code of hosted targets may keep data below the stack
-//! pointer (the red zone), where an interrupt on the same stack would overwrite it. So interrupts
-//! have a stack of their own there.
+//! the stack of what they interrupt, except on hosted targets: their code may keep data below the
+//! stack pointer (the red zone), where an interrupt on the same stack would overwrite it, so
+//! interrupts have a stack of their own there.
 //!
 //! That stack is a risk under QEMU, whose emulation of SVM can deliver an interrupt a second time
 //! while its handler runs (`stubs_64.rs`). The second frame then replaces the first one, and the
@@ -25,8 +25,10 @@ const TASK: u16 = 0x18;
 
 /// The entry of the interrupt stack table for exceptions.
 const EXCEPTION_STACK: usize = 1;
-/// The entry of the interrupt stack table for interrupts, if code has a red zone.
-const INTERRUPT_STACK: Option<usize> = if cfg!(target_os = "none") { None } else { Some(2) };
+/// The entry of the interrupt stack table for interrupts, on hosted targets.
+const INTERRUPT_STACK: usize = 2;
+/// True if code has a red zone.
+const IS_HOSTED: bool = cfg!(not(target_os = "none"));
 
 /// The code segment's descriptor: 64 bits, privilege level 0.
 pub(super) const CODE_SEGMENT: u64 = 0x00af_9b00_0000_ffff;
@@ -54,7 +56,7 @@ struct Area {
     segments: [u64; 5],
     task: TaskState,
     exceptions: Stack,
-    interrupts: Stack,
+    interrupts: [Stack; IS_HOSTED as usize],
 }
 
 impl Area {
@@ -70,7 +72,7 @@ impl Area {
             io_map: 0,
         },
         exceptions: Stack([0; 16 * 1024]),
-        interrupts: Stack([0; 16 * 1024]),
+        interrupts: [const { Stack([0; 16 * 1024]) }; IS_HOSTED as usize],
     };
 }
 
@@ -107,7 +109,7 @@ impl Gate {
     }
 
     pub(super) fn interrupt(handler: usize) -> Self {
-        Self::new(handler, INTERRUPT_STACK.unwrap_or_default())
+        Self::new(handler, if IS_HOSTED { INTERRUPT_STACK } else { 0 })
     }
 
     fn new(handler: usize, stack: usize) -> Self {
@@ -137,8 +139,8 @@ pub(super) unsafe fn load(vcpu: VcpuId) {
         |stack: &Stack| (&raw const *stack).expose_provenance() as u64 + size_of::<Stack>() as u64;
     let mut stacks = [0; 7];
     stacks[EXCEPTION_STACK - 1] = end(&area.exceptions);
-    if let Some(entry) = INTERRUPT_STACK {
-        stacks[entry - 1] = end(&area.interrupts);
+    if let Some(stack) = area.interrupts.first() {
+        stacks[INTERRUPT_STACK - 1] = end(stack);
     }
     area.task.interrupt_stacks = stacks;
     area.task.io_map = size_of::<TaskState>() as u16;
