@@ -8,6 +8,7 @@ struct __attribute__((packed)) table {
     uint64_t base;
 };
 
+_Static_assert(PORT_UPCALL_VECTOR == 0xf3, "switch.S has it");
 extern const uint8_t port_entries[256][16];
 static uint64_t gates[256][2];
 
