@@ -353,12 +353,15 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
         }
     }
     ready(store, lost)?;
+    let bitmaps = TwoLevel::new(domain.shared_info());
     let request = loop {
         let mut buffer = [0; 4096];
-        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
-        match control.take(store)? {
-            None => Xen::new(xen).sched().yield_now()?,
-            Some(request) => break request,
+        bitmaps.clear(store.port());
+        // Without an event there is no request. To ask nevertheless would keep xenstored busy.
+        if store.event(&mut buffer)?.is_none() {
+            Xen::new(xen).sched().poll(&[store.port()], None)?;
+        } else if let Some(request) = control.take(store)? {
+            break request;
         }
     };
     let in_flight = if request == ShutdownRequest::Suspend {

@@ -6,7 +6,7 @@ use rt::Boot;
 use xen_hal::console::Console;
 use xen_hal::sched::Sched;
 use xen_hal::xenbus::ShutdownControl;
-use xen_hal::xenstore::{Store, StoreEvent, Tree};
+use xen_hal::xenstore::{Store, Tree};
 
 rt::entry!(main);
 
@@ -21,10 +21,11 @@ fn main(boot: Boot) -> Result<(), xen_hal::Error> {
     writeln!(console, "I am {}", store.read_str("name", &mut buffer)?)?;
     let control = ShutdownControl::watch(&mut store)?;
     let request = loop {
-        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
-        match control.take(&mut store)? {
-            Some(request) => break request,
-            None => Sched::new(xen).yield_now()?,
+        // Without an event there is no request. To ask nevertheless would keep xenstored busy.
+        if store.event(&mut buffer)?.is_none() {
+            Sched::new(xen).yield_now()?;
+        } else if let Some(request) = control.take(&mut store)? {
+            break request;
         }
     };
     writeln!(console, "shutting down: {request:?}")?;
