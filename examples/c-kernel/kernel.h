@@ -32,7 +32,9 @@ void task_create(struct task *task, void (*function)(void));
 _Noreturn void kernel_start(void);
 /* Returns the number of ticks since kernel_start. */
 uint32_t kernel_ticks(void);
-/* Lets the calling task sleep for a number of ticks. */
+/* The next two switch to another task: not for interrupt handlers, nor for critical sections.
+ *
+ * Lets the calling task sleep for a number of ticks. */
 void task_delay(uint32_t ticks);
 /* Waits until the calling task was notified, and returns how often. */
 uint32_t task_take(void);

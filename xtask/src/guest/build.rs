@@ -91,8 +91,7 @@ fn toolchain(arch: Arch, binary: &str) -> Result<Toolchain, String> {
     if is_prebuilt && !needs_own && installed(target) {
         return Ok(Toolchain { target, builds_core: false });
     }
-    let missing: Vec<String> =
-        CORE_TOOLS.iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect();
+    let missing = missing_core_tools();
     if missing.is_empty() {
         return Ok(Toolchain { target, builds_core: true });
     }
@@ -104,6 +103,20 @@ fn toolchain(arch: Arch, binary: &str) -> Result<Toolchain, String> {
         why += &format!("\n`rustup target add {target}` does the same");
     }
     Err(why)
+}
+
+/// Says what to install if guests are built for the machine's own target.
+pub fn warning(arch: Arch, binary: &str) -> Option<String> {
+    let chosen = toolchain(arch, binary).ok()?;
+    (chosen.target == HOSTED).then(|| {
+        let missing = missing_core_tools().join("; ");
+        format!("guests are built for {HOSTED}, whose interrupts can stop them in QEMU: {missing}")
+    })
+}
+
+/// Names the missing tools of [`CORE_TOOLS`], and how to install them.
+fn missing_core_tools() -> Vec<String> {
+    CORE_TOOLS.iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect()
 }
 
 /// Makes cargo build the core library, not optimised: guests compile most of what they use of it

@@ -169,9 +169,8 @@ impl Session {
         // Platforms share guests, packages and dom0's files: one thread at a time makes them.
         let binaries = binaries.lock();
         let mut binaries = binaries.map_err(|_| "another platform's preparation panicked")?;
-        if !self.download(platform, out)? {
-            return Ok(());
-        }
+        // A missing compiler is reported before anything is downloaded.
+        emulator::find_tools(platform)?;
         let mut guests = Vec::new();
         for program in programs {
             guests.push(Guest {
@@ -179,6 +178,9 @@ impl Session {
                 image: binaries.get(platform.arch, program.binary, out)?,
                 command_lines: program.command_lines(platform),
             });
+        }
+        if !self.download(platform, out)? {
+            return Ok(());
         }
         let folder = if programs.len() == 1 {
             self.files.join(platform.to_string()).join(programs[0].name)
@@ -434,6 +436,11 @@ impl<'s> Binaries<'s> {
             None if [build::FIGURES, build::RATES].contains(&binary) => Profile::Fast,
             None => Profile::Dev,
         };
+        if self.built.keys().all(|(built, _)| *built != arch)
+            && let Some(warning) = build::warning(arch, binary)
+        {
+            out.error_line(format_args!("warning: {warning}"));
+        }
         let path = build::build(workspace, binary, arch, profile, target)?;
         if let Some((_, most)) = limit {
             let bytes = build::loaded_bytes(&path)?;

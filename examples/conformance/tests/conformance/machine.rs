@@ -14,7 +14,7 @@ use xen_sim::{DomainSpace, Guest, Hypervisor, InterruptFlag, VirtualCounter};
 const UPCALL_VECTOR: u8 = 0xf3;
 const OWN_VECTOR: u8 = 0xe3;
 /// The interrupt that signals events on Arm.
-const ARM_INTERRUPT: u8 = 31;
+pub(crate) const ARM_INTERRUPT: u8 = 31;
 
 /// A simulated domain, and the lines that its scenario tells.
 #[derive(Clone)]

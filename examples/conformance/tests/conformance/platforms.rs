@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use conformance::Failure;
 use conformance::random::{self, Plan};
-use xen_hal::event::{Events, Port};
-use xen_hal::hypercall::{Commands as _, Errno};
+use xen_hal::event::{AllPorts, Events, Port, TwoLevel};
+use xen_hal::hypercall::Commands as _;
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::AddressSpace as _;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::command::MapGrantRef;
@@ -13,7 +14,7 @@ use xen_pac::grant_table::{GnttabMapGrantRef, GrantReservedRef, grant_map_flags}
 use xen_pac::release::Release;
 use xen_sim::{Arch, DomainConfig, Guest, Machine, Profile, Role};
 
-use crate::machine::Simulated;
+use crate::machine::{ARM_INTERRUPT, Simulated};
 
 /// The simulator's profile of a platform, by the platform's name.
 pub(crate) fn of(name: &str) -> Option<Profile> {
@@ -40,6 +41,9 @@ pub(crate) fn words(platform: &str) -> &'static str {
     }
 }
 
+/// The page of domain 0's shared page. Those of the rings come before it.
+const SHARED: usize = 2;
+
 /// Maps the grants of the domain's rings, as the daemons of domain 0 do.
 fn map_rings(guest: &Guest, program: Domid) {
     for reference in [GrantReservedRef::CONSOLE, GrantReservedRef::XENSTORE] {
@@ -60,13 +64,27 @@ pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option
         let has_peer = on.arch != Arch::Aarch64;
         let program = Domid(if has_peer { 2 } else { 1 });
         let dom0 = move |guest: Guest| {
+            // SAFETY: the simulated domain has the host's width, and nothing else uses the page.
+            let shared = unsafe {
+                WidthLatch::assume(guest.xen())
+                    .map_shared_info(&guest.space(), guest.page(SHARED).cast())
+            }?;
+            let take = move || {
+                if let Some(info) = shared.vcpu_info(0) {
+                    let _ = TwoLevel::new(shared).dispatch(info, AllPorts, |_| ());
+                }
+            };
+            // On Arm, events interrupt without a registration.
+            guest.on_interrupt(ARM_INTERRUPT, take);
             let events = Events::new(guest.xen());
             map_rings(&guest, program);
             for port in [1, 2] {
                 let _ = events.bind_interdomain(program, Port(port))?.into_port();
             }
+            // There is no interrupt for events that came before the domain started.
+            take();
             guest.wait_until(|| false);
-            Ok::<(), Errno>(())
+            Ok::<(), xen_hal::Error>(())
         };
         machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
         if has_peer {
