@@ -64,11 +64,11 @@ pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option
         let has_peer = on.arch != Arch::Aarch64;
         let program = Domid(if has_peer { 2 } else { 1 });
         let dom0 = move |guest: Guest| {
-            // SAFETY: the simulated domain has the host's width, and nothing else uses the page.
-            let shared = unsafe {
-                WidthLatch::assume(guest.xen())
-                    .map_shared_info(&guest.space(), guest.page(SHARED).cast())
-            }?;
+            // SAFETY: the simulated domain has the host's width.
+            let latch = unsafe { WidthLatch::assume(guest.xen()) };
+            let page = guest.page(SHARED).cast();
+            // SAFETY: nothing else uses the page.
+            let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;
             let take = move || {
                 if let Some(info) = shared.vcpu_info(0) {
                     let _ = TwoLevel::new(shared).dispatch(info, AllPorts, |_| ());

@@ -75,10 +75,12 @@ impl Ports {
         self.all.get(port as usize).ok_or(Errno::EINVAL)
     }
 
-    /// Returns a port that is bound to something.
-    pub(crate) fn bound(&self, port: u32) -> Result<&Port, Errno> {
-        self.get(port).and_then(|found| {
-            if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) }
+    /// Returns a port that is bound, and whose events are the domain's, not Xen's
+    /// (`evtchn_usable`).
+    pub(crate) fn usable(&self, port: u32) -> Result<&Port, Errno> {
+        self.get(port).and_then(|found| match found.binding {
+            Binding::Free | Binding::Xen => Err(Errno::EINVAL),
+            _ => Ok(found),
         })
     }
 

@@ -95,7 +95,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     let me = call.domain().id;
     let there = call.target(asked.remote_dom)?;
     let local = call.domain_mut().ports.allocate()?;
-    let far = call.state.domains[there].ports.bound(asked.remote_port)?;
+    let far = call.state.domains[there].ports.usable(asked.remote_port)?;
     if far.binding != (Binding::Unbound { remote: me }) {
         return Err(Errno::EINVAL);
     }
@@ -162,16 +162,14 @@ fn bind_pirq(call: &mut Call<'_>, asked: &mut EvtchnBindPirq) -> Answer {
 }
 
 fn close(call: &mut Call<'_>, port: u32) -> Answer {
-    if call.domain().ports.bound(port)?.binding == Binding::Xen {
-        return Err(Errno::EINVAL);
-    }
+    call.domain().ports.usable(port)?;
     call.state.close_port(call.me.domain, port);
     Ok(0)
 }
 
 fn send(call: &mut Call<'_>, port: u32) -> Answer {
     let me = call.me.domain;
-    match call.domain().ports.bound(port)?.binding {
+    match call.domain().ports.usable(port)?.binding {
         Binding::Ipi => call.state.set_pending(me, port),
         Binding::Interdomain { remote, port } => {
             if let Ok(there) = call.target(remote) {
@@ -220,8 +218,8 @@ fn bind_vcpu(call: &mut Call<'_>, asked: EvtchnBindVcpu) -> Answer {
     if vcpu >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);
     }
-    match call.domain().ports.bound(asked.port)?.binding {
-        Binding::Ipi | Binding::Xen => return Err(Errno::EINVAL),
+    match call.domain().ports.usable(asked.port)?.binding {
+        Binding::Ipi => return Err(Errno::EINVAL),
         Binding::Virq(virq) if !is_global(virq) => return Err(Errno::EINVAL),
         _ => {}
     }
@@ -230,8 +228,8 @@ fn bind_vcpu(call: &mut Call<'_>, asked: EvtchnBindVcpu) -> Answer {
 }
 
 fn unmask(call: &mut Call<'_>, port: u32) -> Answer {
-    let found = call.domain().ports.get(port)?;
-    if found.binding != Binding::Free {
+    call.domain().ports.get(port)?;
+    if let Ok(found) = call.domain().ports.usable(port) {
         let key = VcpuKey { domain: call.me.domain, vcpu: found.vcpu };
         call.state.unmask_port(key, port);
     }

@@ -135,10 +135,15 @@ fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
             _ => {}
         }
     }
-    let answer = match () {
-        () if call.state.profile.is_arm() => on_arm,
-        () if call.domain().role == Role::Control => control,
-        () => guest,
+    let answer = match (call.state.profile.is_arm(), call.domain().role) {
+        // Domain 0, which zeros name, exists, and a guest may not act on it.
+        (true, Role::Guest) => on_arm.map_err(|why| match why {
+            Errno::ENOSYS => why,
+            _ => Errno::EPERM,
+        }),
+        (true, _) => on_arm,
+        (false, Role::Control) => control,
+        (false, _) => guest,
     };
     // Xen refuses these before it reads the argument.
     if answer != Err(Errno::ENOSYS) && answer != Err(Errno::EACCES) {

@@ -98,7 +98,7 @@ fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
     let mut ports = Vec::new();
     for index in 0..count {
         let port = call.read::<u32>(list.wrapping_add(index).addr())?;
-        call.domain().ports.bound(port)?;
+        call.domain().ports.usable(port)?;
         if call.state.is_pending(me.domain, port) {
             return Ok(0);
         }
