@@ -69,20 +69,17 @@ pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option
             let page = guest.page(SHARED).cast();
             // SAFETY: nothing else uses the page.
             let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;
-            let take = move || {
+            // On Arm, events interrupt without a registration.
+            guest.on_interrupt(ARM_INTERRUPT, move || {
                 if let Some(info) = shared.vcpu_info(0) {
                     let _ = TwoLevel::new(shared).dispatch(info, AllPorts, |_| ());
                 }
-            };
-            // On Arm, events interrupt without a registration.
-            guest.on_interrupt(ARM_INTERRUPT, take);
+            });
             let events = Events::new(guest.xen());
             map_rings(&guest, program);
             for port in [1, 2] {
                 let _ = events.bind_interdomain(program, Port(port))?.into_port();
             }
-            // There is no interrupt for events that came before the domain started.
-            take();
             guest.wait_until(|| false);
             Ok::<(), xen_hal::Error>(())
         };
