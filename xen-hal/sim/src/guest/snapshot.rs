@@ -1,16 +1,18 @@
 //! Captures Xen's state for comparison.
 
-use core::fmt::{self, Write};
+use core::fmt;
 use core::sync::atomic::Ordering;
+use std::collections::BTreeMap;
 
 use xen_hal::platform::PAGE_SIZE;
 
 use crate::raw_memory::MachineFrame;
-use crate::state::{Binding, Domain, Entry, Fnv64, State, VcpuKey};
+use crate::state::{Active, Area, Areas, Binding, Domain, Entry, Fnv64, Map, State, VcpuKey};
 
 /// Xen's state at one moment: ports, parameters, grants, the frames of each domain with a hash of
-/// their contents, vCPUs and their timers. Values that change with time are left out. If two
-/// snapshots are equal, the state has not changed.
+/// their contents, vCPUs and their timers. A page is named by its place in a domain: which machine
+/// frame it is, is Xen's choice. Values that change with time are left out. If two snapshots are
+/// equal, the state has not changed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lines: Vec<String>,
@@ -19,12 +21,13 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn of(state: &State) -> Self {
         let mut lines = vec![];
+        let pages = Pages::of(state);
         for (index, domain) in state.domains.iter().enumerate() {
             let mut add = |line: String| lines.push(format!("domain {}: {line}", domain.number));
             ports(state, index, domain, &mut add);
-            grants(state, domain, &mut add);
-            frames(state, index, domain, &mut add);
-            vcpus(state, index, domain, &mut add);
+            grants(state, domain, &pages, &mut add);
+            frames(state, index, domain, &pages, &mut add);
+            vcpus(state, index, domain, &pages, &mut add);
             rest(domain, &mut add);
         }
         Self { lines }
@@ -51,6 +54,49 @@ impl fmt::Debug for Snapshot {
     }
 }
 
+/// The name of each page that is in a domain.
+struct Pages(BTreeMap<usize, String>);
+
+impl Pages {
+    fn of(state: &State) -> Self {
+        let mut names = BTreeMap::new();
+        for domain in &state.domains {
+            let mut add = |page: MachineFrame, name: String| {
+                names.insert(page.0, format!("{name} of domain {}", domain.number));
+            };
+            for (frame, entry) in domain.physmap.entries() {
+                if let Entry::Ram(page) = entry {
+                    add(page, format!("frame {frame}"));
+                }
+            }
+            add(domain.shared, "shared_info".to_owned());
+            for (index, page) in domain.grants.frames.iter().enumerate() {
+                add(*page, format!("page {index} of the grant table"));
+            }
+            for (index, page) in domain.grants.status_frames.iter().enumerate() {
+                add(*page, format!("page {index} of the grants' status"));
+            }
+        }
+        Self(names)
+    }
+
+    fn name(&self, page: MachineFrame) -> &str {
+        self.0.get(&page.0).map_or("a page at no frame", String::as_str)
+    }
+
+    fn area(&self, area: Option<Area>) -> String {
+        match area {
+            None => "none".to_owned(),
+            Some(Area::Virtual(address)) => format!("{address:#x}"),
+            Some(Area::Physical(page, offset)) => format!("{} + {offset:#x}", self.name(page)),
+        }
+    }
+
+    fn areas(&self, Areas { by_virtual, by_physical }: Areas) -> String {
+        format!("[{}; {}]", self.area(by_virtual), self.area(by_physical))
+    }
+}
+
 fn ports(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
     add(format!("room for {} ports", domain.ports.all.len()));
     for (number, port) in domain.ports.all.iter().enumerate() {
@@ -72,7 +118,7 @@ fn ports(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(Stri
     }
 }
 
-fn grants(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
+fn grants(state: &State, domain: &Domain, pages: &Pages, add: &mut impl FnMut(String)) {
     let grants = &domain.grants;
     add(format!(
         "grant table of version {}, {} pages, {} of status",
@@ -81,29 +127,43 @@ fn grants(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
         grants.status_frames.len()
     ));
     for frame in grants.frames.iter().chain(&grants.status_frames) {
-        add(format!("grant table page {}: hash {:#x}", frame.0, hash(state, *frame)));
+        add(format!("{}: hash {:#x}", pages.name(*frame), hash(state, *frame)));
     }
-    grants
-        .active
-        .iter()
-        .for_each(|(reference, active)| add(format!("grant {reference} is used: {active:?}")));
+    for (reference, active) in &grants.active {
+        let Active { by, frame, readers, writers } = active;
+        let page = pages.name(*frame);
+        add(format!("grant {reference}: {page}, {readers} readers, {writers} writers, by {by:?}"));
+    }
     for (handle, map) in grants.maps.iter().enumerate() {
-        if let Some(map) = map {
-            add(format!("map {handle}: {map:?}"));
+        if let Some(Map { owner, reference, frame, address, writable }) = map {
+            let page = pages.name(*frame);
+            add(format!(
+                "map {handle}: {page} at {address:#x}, grant {reference} of {owner:?}, writable \
+                 {writable}"
+            ));
         }
     }
 }
 
-fn frames(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
+fn frames(
+    state: &State,
+    index: usize,
+    domain: &Domain,
+    pages: &Pages,
+    add: &mut impl FnMut(String),
+) {
     add(format!("has {} pages", state.frames.pages_of(index)));
     for (frame, entry) in domain.physmap.entries() {
         match entry {
             Entry::Empty | Entry::Hole => {}
-            Entry::Ram(of) => add(format!(
-                "frame {frame}: {entry:?}, hash {:#x}",
-                hash_of_memory(state, domain, of)
-            )),
-            Entry::Xen(_) | Entry::Grant { .. } => add(format!("frame {frame}: {entry:?}")),
+            Entry::Ram(of) => {
+                add(format!("frame {frame}: hash {:#x}", hash_of_memory(state, domain, of)));
+            }
+            Entry::Xen(of) => add(format!("frame {frame}: {}", pages.name(of))),
+            Entry::Grant { frame: of, writable } => {
+                let page = pages.name(of);
+                add(format!("frame {frame}: granted, {page}, writable {writable}"));
+            }
         }
     }
 }
@@ -136,29 +196,30 @@ fn hash_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
     fold(&bytes)
 }
 
-fn vcpus(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
+fn vcpus(
+    state: &State,
+    index: usize,
+    domain: &Domain,
+    pages: &Pages,
+    add: &mut impl FnMut(String),
+) {
     for (number, vcpu) in domain.vcpus.iter().enumerate() {
         let key = VcpuKey { domain: index, vcpu: number };
-        let mut line = format!(
-            "vCPU {number}: up {}, initialised {}, block {:?}",
+        let block = vcpu.info.map(|(page, offset)| Area::Physical(page, offset));
+        add(format!(
+            "vCPU {number}: up {}, initialised {}, block {}, upcall pending {}, own vector {:?}, \
+             {:?}, singleshot {:?}, period {:?}, areas {} {}",
             vcpu.is_up(),
             vcpu.initialised,
-            vcpu.info
-        );
-        // Writing to a string does not fail.
-        let _ = write!(
-            line,
-            ", upcall pending {}, own vector {:?}, {:?}",
+            pages.area(block),
             state.upcall_is_pending(key),
             vcpu.own_vector,
-            vcpu.apic
-        );
-        let _ = write!(
-            line,
-            ", singleshot {:?}, period {:?}, areas {:?} {:?}",
-            vcpu.singleshot, vcpu.period, vcpu.runstate_areas, vcpu.time_areas
-        );
-        add(line);
+            vcpu.apic,
+            vcpu.singleshot,
+            vcpu.period,
+            pages.areas(vcpu.runstate_areas),
+            pages.areas(vcpu.time_areas)
+        ));
     }
 }
 

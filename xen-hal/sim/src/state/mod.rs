@@ -30,7 +30,7 @@ use crate::raw_memory::{MachineFrame, MachineMemory};
 pub(crate) use grant_entry::{
     GrantedPage, read_entry, reserved_entries, swap_entries, write_reserved_entries,
 };
-pub(crate) use grants::{Grants, MAX_FRAMES, Map};
+pub(crate) use grants::{Active, Grants, MAX_FRAMES, Map};
 pub(crate) use hash::{Fnv64, TraceHash};
 pub(crate) use physmap::{
     END_OF_PROGRAM, Entry, FIRST, Frames, Physmap, address_in_program, frame_of_program,

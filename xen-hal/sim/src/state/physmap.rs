@@ -59,18 +59,14 @@ pub(crate) struct Frames {
     users: Vec<u32>,
     /// The number of pages of each domain, mapped at a frame or not.
     pages: Vec<usize>,
-    /// No frame below this one is free.
-    lowest: usize,
+    /// The frame after the one that was taken last, where the search for the next one starts. So a
+    /// frame that became free is reused late, as mostly in Xen: an entry can still name it.
+    next: usize,
 }
 
 impl Frames {
     pub(crate) fn new(count: usize) -> Self {
-        Self {
-            owners: vec![Owner::Free; count],
-            users: vec![0; count],
-            pages: Vec::new(),
-            lowest: 0,
-        }
+        Self { owners: vec![Owner::Free; count], users: vec![0; count], pages: Vec::new(), next: 0 }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -82,14 +78,15 @@ impl Frames {
     }
 
     pub(crate) fn free_count(&self) -> usize {
-        (self.lowest..self.owners.len()).filter(|frame| self.is_free(*frame)).count()
+        (0..self.owners.len()).filter(|frame| self.is_free(*frame)).count()
     }
 
-    /// Takes the lowest free frame, and fills it with zeros.
+    /// Takes the next free frame, and fills it with zeros.
     fn take(&mut self, owner: Owner, memory: &MachineMemory) -> Option<MachineFrame> {
-        let frame = (self.lowest..self.owners.len()).find(|frame| self.is_free(*frame))?;
+        let mut candidates = (self.next..self.owners.len()).chain(0..self.next);
+        let frame = candidates.find(|frame| self.is_free(*frame))?;
         self.owners[frame] = owner;
-        self.lowest = frame + 1;
+        self.next = frame + 1;
         let frame = MachineFrame(frame);
         memory.write(frame, 0, &[0; PAGE_SIZE]);
         Some(frame)
@@ -152,7 +149,6 @@ impl Frames {
         if matches!(self.owners[frame.0], Owner::Leaving(_)) {
             self.free(frame);
         }
-        self.lowest = self.lowest.min(frame.0);
     }
 
     /// Counts a use of `now`, and ends that of `before`.
@@ -176,7 +172,6 @@ impl Frames {
             }
             Owner::Xen | Owner::Released | Owner::Free => Owner::Free,
         };
-        self.lowest = self.lowest.min(frame.0);
     }
 }
 
