@@ -6,7 +6,7 @@ pub mod mutants;
 mod steps;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -76,7 +76,8 @@ fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Durati
         // Prints the line before the child's output.
         std::io::stdout().flush().ok();
         let before = usage::children();
-        if !call.command(root).status().is_ok_and(|status| status.success()) {
+        if let Err(why) = run_call(root, call) {
+            println!("    {why}");
             failed = Some(call);
             break;
         }
@@ -90,6 +91,32 @@ fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Durati
     match failed {
         None => (Outcome::Passed, format!("passed in {took}"), cpu),
         Some(call) => (Outcome::Failed, format!("FAILED after {took}; again with: {call}"), cpu),
+    }
+}
+
+/// Runs a call. One that runs tests must run at least one: to cargo, a filter that fits no test is
+/// not an error.
+fn run_call(root: &Path, call: &Call) -> Result<(), String> {
+    let mut command = call.command(root);
+    if call.runs_tests() {
+        command.stdout(Stdio::piped());
+    }
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut passed = 0;
+    if let Some(printed) = child.stdout.take() {
+        for line in BufReader::new(printed).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            let result =
+                line.strip_prefix("test result: ok. ").and_then(|rest| rest.split_once(' '));
+            passed += result.and_then(|(count, _)| count.parse::<u32>().ok()).unwrap_or_default();
+        }
+    }
+    match child.wait() {
+        Ok(status) if !status.success() => Err(status.to_string()),
+        Ok(_) if call.runs_tests() && passed == 0 => Err("expected a test, found none".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -177,5 +204,14 @@ mod tests {
         let outcomes = [outcome(false, false), outcome(true, true), outcome(false, true)];
         assert_eq!(outcomes, [Outcome::Skipped, Outcome::Skipped, Outcome::Failed]);
         assert_eq!(count(&outcomes), "0 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_call_that_runs_no_test_fails() {
+        let run = |line| run_call(Path::new("/"), &Call::program("echo", line));
+        let none = Err("expected a test, found none".to_owned());
+        assert_eq!(run("test result: ok. 0 passed; 0 failed; 7 filtered out"), none);
+        assert_eq!(run("test result: ok. 3 passed; 0 failed; 4 filtered out"), Ok(()));
+        assert_eq!(run("build"), Ok(()));
     }
 }

@@ -568,6 +568,11 @@ impl Call {
         self
     }
 
+    /// Returns whether the call is one of `cargo test`.
+    pub(super) fn runs_tests(&self) -> bool {
+        self.args.iter().take(2).any(|word| word == "test")
+    }
+
     /// Returns the call as a command, for a workspace at `root`. Uses the cargo that runs this
     /// program, so that a step uses the same toolchain.
     #[must_use]
