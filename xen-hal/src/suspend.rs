@@ -318,7 +318,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
     /// the system time, from which the time line continues.
     ///
     /// All other vCPUs must be down: Xen up to 4.17 does not register the [`VcpuInfo`] of another
-    /// vCPU that is up. Interrupts must be off until everything is registered again.
+    /// vCPU that is up. Xen saves nothing of a vCPU that is down: after a restore, initialise it
+    /// again before it is brought up. Interrupts must be off until everything is registered again.
     ///
     /// # Errors
     ///

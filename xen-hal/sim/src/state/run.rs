@@ -275,6 +275,8 @@ impl State {
             vcpu.own_vector = None;
             (vcpu.runstate_areas, vcpu.time_areas) = (Areas::default(), Areas::default());
             (vcpu.singleshot, vcpu.period) = (None, None);
+            // Xen saves nothing of a vCPU that is down.
+            vcpu.initialised &= vcpu.is_up();
             (vcpu.times.since, vcpu.times.spent) = (state.now, [0; 4]);
         }
     }

@@ -224,6 +224,26 @@ fn after_a_restore_the_domain_has_another_number_and_its_other_vcpus_run_on() {
     assert_eq!(report.shutdown_reasons.keys().collect::<Vec<_>>(), [&1]);
 }
 
+/// Xen saves nothing of a vCPU that is down: it must be initialised again.
+#[test]
+fn a_vcpu_that_is_down_is_not_restored() {
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
+        t.start(1, |guest| {
+            let _ = Xen::new(guest.xen()).vcpu(VcpuId(1)).down();
+        });
+        let second = Xen::new(t.xen()).vcpu(VcpuId(1));
+        while second.is_up() == Ok(true) {
+            t.relax();
+        }
+        t.is("before", second.up(), Ok(()));
+        while second.is_up() == Ok(true) {
+            t.relax();
+        }
+        t.is("suspended, and restored", suspend(t), OK);
+        t.is("after", second.up(), Err(Errno::EINVAL));
+    });
+}
+
 #[test]
 fn run_times_start_again_after_a_restore() {
     one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
