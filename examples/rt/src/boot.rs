@@ -52,7 +52,7 @@ impl Boot {
 impl Boot {
     /// Returns the start info that Xen stored in memory.
     #[must_use]
-    pub const fn start_info(&self) -> xen_pac::start_info::HvmStartInfo<'static> {
+    pub const fn start_info(&self) -> xen_hal::start_info::StartInfo<arch::ReadMemory> {
         self.info.start_info
     }
 }

@@ -16,10 +16,26 @@ fn main(boot: Boot) -> Result<(), Failure> {
     println!("hello");
     let release = xen.version().release().during("asking for the version")?;
     println!("Xen {release}, reached by {:?}", boot.xen);
+    #[cfg(not(target_arch = "aarch64"))]
+    print_start_info(&boot)
+        .map_err(|_| Failure::new("reading the start info", "it names unreadable memory"))?;
     let features = xen.version().features().during("asking for the features")?;
     features.iter().for_each(|feature| println!("feature {feature}"));
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
     read_clock(features, shared)
+}
+
+/// Prints what Xen stored for the entry point: version 1 has a memory map.
+#[cfg(not(target_arch = "aarch64"))]
+fn print_start_info(boot: &Boot) -> Result<(), xen_hal::start_info::StartInfoError> {
+    let info = boot.start_info();
+    let (text, modules) = (info.command_line()?, info.modules()?.len());
+    let ranges = info.memory_map()?.map_or(0, |map| map.len());
+    println!(
+        "start info of version {}: command line {text:?}, {modules} modules, {ranges} ranges",
+        info.version()
+    );
+    Ok(())
 }
 
 /// Reads the clock that Xen keeps in the shared page.

@@ -15,15 +15,13 @@ mod stubs;
 pub mod vcpus;
 
 use core::arch::{asm, global_asm};
-use core::ffi::CStr;
-use core::ptr::{self, NonNull};
-
 use xen_hal::hypercall::{AnyBackend, Hypercall, detect_with_page};
 use xen_hal::memory::{MapEntry, Memory};
 use xen_hal::platform::VcpuId;
+use xen_hal::start_info::{self, StartInfo};
 use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
 use xen_pac::elf_note::ElfNote;
-use xen_pac::start_info::{HvmMemmapType, HvmStartInfo, XEN_HVM_START_MAGIC_VALUE};
+use xen_pac::start_info::HvmMemmapType;
 
 use crate::{Failure, Page, secondary as secondaries};
 
@@ -69,18 +67,24 @@ pub(crate) fn find_xen() -> Option<AnyBackend> {
 /// What Xen left in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct BootInfo {
-    pub(crate) start_info: HvmStartInfo<'static>,
+    pub(crate) start_info: StartInfo<ReadMemory>,
+}
+
+/// Returns memory by its address and length, or `None` if the guest cannot read it.
+pub type ReadMemory = fn(u64, usize) -> Option<&'static [u8]>;
+
+/// Returns memory below 4 GiB by its address.
+fn memory(address: u64, length: usize) -> Option<&'static [u8]> {
+    // SAFETY: the entry mapped that memory to itself. Only what Xen stored there is read, and the
+    // runtime does not write to it.
+    let read = unsafe { start_info::identity(1 << 32) };
+    read(address, length)
 }
 
 impl BootInfo {
     pub(crate) fn command_line(&self) -> &'static str {
-        let address = self.start_info.cmdline_paddr().get() as usize;
-        if address == 0 {
-            return "";
-        }
-        // SAFETY: Xen put a NUL-terminated string there, which is not written to.
-        let text = unsafe { CStr::from_ptr(ptr::with_exposed_provenance(address)) };
-        text.to_str().unwrap_or_default()
+        let text = self.start_info.command_line();
+        text.ok().and_then(|text| text.to_str().ok()).unwrap_or_default()
     }
 
     pub(crate) fn each_memory_range(
@@ -112,13 +116,9 @@ extern "C" fn start(start_info: usize) -> ! {
     unsafe { interrupts::prepare() };
     // SAFETY: the descriptor tables are loaded.
     unsafe { interrupts::load() };
-    // SAFETY: Xen put the start info there and does not touch it again; a null pointer is refused.
-    let info = NonNull::new(ptr::with_exposed_provenance_mut(start_info))
-        .map(|start_info| unsafe { HvmStartInfo::from_ptr(start_info) })
-        .filter(|info| info.magic().get() == XEN_HVM_START_MAGIC_VALUE);
-    match info {
-        Some(start_info) => crate::start(BootInfo { start_info }),
-        None => panic!("expected a start info at {start_info:#x}, found none"),
+    match StartInfo::read(start_info as u64, memory as ReadMemory) {
+        Ok(start_info) => crate::start(BootInfo { start_info }),
+        Err(error) => panic!("at {start_info:#x}: {error}"),
     }
 }
 
