@@ -29,11 +29,11 @@ struct Stacks([UnsafeCell<Stack>; MAX_VCPUS]);
 unsafe impl Sync for Stacks {}
 
 static STACKS: Stacks = Stacks([const { UnsafeCell::new(Stack([0; STACK_SIZE])) }; MAX_VCPUS]);
-/// What each vCPU runs, a `fn(VcpuId)`; 0 for a vCPU that was not started.
+/// What each vCPU runs, a `fn(VcpuId)`; 0 for a vCPU that was not started or has come to its end.
 static MAINS: [AtomicUsize; MAX_VCPUS] = [const { AtomicUsize::new(0) }; MAX_VCPUS];
 
 /// Sets what a vCPU runs, and passes the end of its stack to `start`. A vCPU that was started
-/// before keeps its main function.
+/// before keeps its main function until that has returned.
 pub(crate) fn start(
     vcpu: VcpuId,
     main: fn(VcpuId),
@@ -54,4 +54,10 @@ pub(crate) fn run(vcpu: VcpuId) {
     // SAFETY: `start` set it before it started this vCPU, to a function of this type.
     let main: fn(VcpuId) = unsafe { mem::transmute(main) };
     main(vcpu);
+}
+
+/// Lets a vCPU whose main function has returned be started again.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) fn end(vcpu: VcpuId) {
+    MAINS[vcpu.0 as usize].store(0, Ordering::Release);
 }

@@ -129,8 +129,10 @@ extern "C" fn secondary(vcpu: u32) -> ! {
     unsafe { descriptors::load(vcpu) };
     // SAFETY: the descriptor tables are loaded.
     unsafe { interrupts::load() };
-    secondaries::run(vcpu);
-    stop()
+    loop {
+        secondaries::run(vcpu);
+        vcpus::rest(vcpu);
+    }
 }
 
 pub(crate) fn write_console(bytes: &[u8]) {
