@@ -19,7 +19,7 @@ pub use echo::echo;
 pub use embassy::embassy_tcp;
 pub use files::files;
 pub use probe::probe;
-pub use restore::{DevicePages, Services, restore};
+pub use restore::{Deliveries, DevicePages, Services, restore};
 pub use tcp::{Addresses, CLIENT_LINE, CLIENT_LINES, CLIENT_PORT, SERVER_PORT, tcp_echo};
 
 use xen_hal::blk::BlockError;

@@ -1,16 +1,17 @@
-//! A domain that is suspended while events, timers, a grant, the console, xenstore, a disk and a
-//! network interface are in use.
+//! A domain that is suspended while events, timers, a grant, the console, xenstore, a disk, a
+//! network interface and a second vCPU are in use.
 
 use core::fmt::Arguments;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use xen_hal::blk::{BlockDevice, RequestId, SECTOR_SIZE, SuspendedBlockDevice};
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::console::Console;
-use xen_hal::event::{Binding, Port, TwoLevel};
+use xen_hal::event::{Binding, Dispatcher, Drain, Port, TwoLevel};
 use xen_hal::grant::{Access, Page};
 use xen_hal::hypercall::{Errno, Hypercall};
-use xen_hal::net::{NetDevice, SuspendedNetDevice};
+use xen_hal::net::{FRAME_MAX, NetDevice, SuspendedNetDevice};
 use xen_hal::platform::{AddressSpace, Counter, VcpuId};
 use xen_hal::ring::{DevicePage, Wait};
 use xen_hal::suspend::{Registered, Suspended};
@@ -22,6 +23,7 @@ use xen_pac::hvm::HvmParam;
 use xen_pac::vcpu::Runstate;
 
 const FIRST: VcpuId = VcpuId(0);
+const SECOND: VcpuId = VcpuId(1);
 const XVDA: &str = "device/vbd/51712";
 const VIF: &str = "device/vif/0";
 const LINE: &[u8] = b"the guest was here\n";
@@ -29,6 +31,46 @@ const LINE: &[u8] = b"the guest was here\n";
 const KEY: &str = "data/kept";
 /// Something that the setup registers was not registered.
 const MISSING: Error = Error::Errno(Errno::ENOENT);
+
+/// The events that the second vCPU sends to the first, whose handler counts them.
+pub struct Deliveries {
+    /// The dispatcher of the domain's setup.
+    pub dispatcher: Dispatcher<2>,
+    port: AtomicU32,
+    count: AtomicU32,
+}
+
+impl Deliveries {
+    /// Creates the value before the first event.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { dispatcher: Dispatcher::new(), port: AtomicU32::new(0), count: AtomicU32::new(0) }
+    }
+
+    /// Handles an upcall of the first vCPU.
+    pub fn handle(&self) {
+        let _: Drain = self.dispatcher.dispatch(FIRST, |port| {
+            if port.0 == self.port.load(Ordering::Relaxed) {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Sends an event to the first vCPU.
+    ///
+    /// # Errors
+    ///
+    /// Xen's.
+    pub fn send(&self, xen: impl Hypercall + Copy) -> Result<(), Errno> {
+        Xen::new(xen).events().send(Port(self.port.load(Ordering::Acquire)))
+    }
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// What a domain uses beside its registrations.
 pub struct Services<'s, 'c, 't, H, V, W, C> {
@@ -42,6 +84,12 @@ pub struct Services<'s, 'c, 't, H, V, W, C> {
     pub time_line: &'static Monotonic,
     /// Reads the first word of the page where the shared page is mapped.
     pub first_word: fn() -> u64,
+    /// The events, whose dispatcher is that of the domain's setup.
+    pub deliveries: &'static Deliveries,
+    /// Starts the second vCPU, which sends one of the events and goes down.
+    pub start_second: &'s dyn Fn() -> Result<(), Errno>,
+    /// Sleeps with interrupts on until the function returns true. Interrupts are off afterwards.
+    pub wait_until: &'s dyn Fn(&dyn Fn() -> bool),
 }
 
 /// The pages that a domain lends.
@@ -80,7 +128,8 @@ where
     W: Wait,
     C: Counter + Copy,
 {
-    let Services { console, store, counter, time_line, first_word } = services;
+    let Services { console, store, counter, time_line, first_word, .. } = services;
+    let Services { deliveries, start_second, wait_until, .. } = services;
     let xen = Xen::new(domain.hypercall());
     let now = |domain: &Registered<H, A>| now(domain, counter);
     let mut control = ShutdownControl::watch(store)?;
@@ -91,9 +140,11 @@ where
             let (present, back) =
                 use_everything(&domain, page.take().ok_or(MISSING)?, time_line, now)?;
             page = Some(back);
+            use_second_vcpu(xen, deliveries, start_second, wait_until)?;
             let (Some(how), Some(before)) = (how, last.replace(present)) else {
                 return Ok(writeln!(console, "READY")?);
             };
+            assert!(present >= before, "time is monotonic");
             print(format_args!("  the disk's requests: answered, once each"));
             if how == CANCELLED {
                 print(format_args!("  lost frames: {}", lost.ok_or(MISSING)?));
@@ -103,7 +154,7 @@ where
         };
         let request;
         (request, pages, in_flight) =
-            use_devices(&domain, store, &control, pages, in_flight, ready)?;
+            use_devices(&domain, store, &control, pages, in_flight, now, ready)?;
         if request != ShutdownRequest::Suspend {
             return Ok(request);
         }
@@ -123,6 +174,8 @@ where
                 how = Some("restored");
                 print(format_args!("restored:"));
                 before.show(xen, first_word(), print)?;
+                // Xen saves nothing of a vCPU that is down.
+                assert!(xen.vcpu(SECOND).up() == Err(Errno::EINVAL), "vCPU 1 is not initialised");
                 domain = restored.register(now).map_err(|error| error.error)?;
                 reopen(console, store)?;
                 let mut buffer = [0; 64];
@@ -282,6 +335,74 @@ fn use_everything<H: Hypercall + Copy, A: AddressSpace + Copy>(
     Ok((present, page))
 }
 
+/// Lets the second vCPU send an event. The first vCPU's handler takes it, once.
+fn use_second_vcpu<H: Hypercall + Copy>(
+    xen: Xen<H>,
+    deliveries: &Deliveries,
+    start: &dyn Fn() -> Result<(), Errno>,
+    wait_until: &dyn Fn(&dyn Fn() -> bool),
+) -> Result<(), Error> {
+    let ipi = deliveries.dispatcher.listen(xen.events().bind_ipi(FIRST)?, FIRST);
+    let Ok(ipi) = ipi else { panic!("the setup has attached the dispatcher") };
+    deliveries.port.store(ipi.port().0, Ordering::Release);
+    let before = deliveries.count.load(Ordering::Relaxed);
+    start()?;
+    wait_until(&|| deliveries.count.load(Ordering::Relaxed) != before);
+    // A suspend requires that the vCPU is down.
+    while xen.vcpu(SECOND).is_up()? {
+        xen.sched().yield_now()?;
+    }
+    assert_eq!(deliveries.count.load(Ordering::Relaxed), before + 1, "one event was sent");
+    Ok(())
+}
+
+/// Dom0's address on the network, and the guest's without its last byte.
+const PEER: [u8; 4] = [10, 0, 1, 1];
+const OWN: [u8; 3] = [10, 0, 1];
+
+/// Asks dom0 for its hardware address, by ARP, and waits for the answer. Each question is for
+/// another address of the guest, so that an answer belongs to its question. `sent` counts them.
+fn ask_peer<H: Hypercall + Copy, A: AddressSpace + Copy>(
+    net: &mut NetDevice<'_, '_, H, A>,
+    xen: Xen<H>,
+    bitmaps: TwoLevel<'_>,
+    now: impl Fn() -> Result<SystemTime, Error>,
+    sent: &mut u64,
+) -> Result<(), Error> {
+    let first = *sent;
+    let own = |number: u64| [OWN[0], OWN[1], OWN[2], 2 + (number % 250) as u8];
+    for _ in 0..100 {
+        if net.can_send()? {
+            let mut question = [0; 60];
+            question[..6].fill(0xff);
+            question[6..12].copy_from_slice(&net.mac());
+            question[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+            question[22..28].copy_from_slice(&net.mac());
+            question[28..32].copy_from_slice(&own(*sent));
+            question[38..42].copy_from_slice(&PEER);
+            net.send(&question)?;
+            *sent += 1;
+        }
+        let until = now()? + Duration::from_millis(100);
+        loop {
+            bitmaps.clear(net.port());
+            let mut frame = [0; FRAME_MAX];
+            while let Some(length) = net.receive(&mut frame)? {
+                let is_answer = length >= 42 && frame[12..14] == [8, 6] && frame[20..22] == [0, 2];
+                let is_mine = |number| frame[28..32] == PEER && frame[38..42] == own(number);
+                if is_answer && (first..*sent).any(is_mine) {
+                    return Ok(());
+                }
+            }
+            if now()? >= until {
+                break;
+            }
+            xen.sched().poll(&[net.port()], Some(until))?;
+        }
+    }
+    panic!("dom0 answers on the network");
+}
+
 /// What is in flight while the domain is suspended.
 struct InFlight<H: Hypercall + Copy> {
     disk: SuspendedBlockDevice<H>,
@@ -304,6 +425,7 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
     control: &ShutdownControl,
     pages: DevicePages,
     in_flight: Option<InFlight<H>>,
+    now: impl Fn(&Registered<H, A>) -> Result<SystemTime, Error>,
     ready: impl FnOnce(&mut Store<'_, H, W>, Option<u64>) -> Result<(), Error>,
 ) -> Result<(ShutdownRequest, DevicePages, Option<InFlight<H>>), Error> {
     let (xen, table) = (domain.hypercall(), domain.grant_table().ok_or(MISSING)?);
@@ -352,8 +474,9 @@ fn use_devices<H: Hypercall + Copy, A: AddressSpace + Copy, W: Wait>(
             lost = Some(net.lost());
         }
     }
-    ready(store, lost)?;
     let bitmaps = TwoLevel::new(domain.shared_info());
+    ask_peer(&mut net, Xen::new(xen), bitmaps, || now(domain), &mut frames)?;
+    ready(store, lost)?;
     let request = loop {
         let mut buffer = [0; 4096];
         bitmaps.clear(store.port());

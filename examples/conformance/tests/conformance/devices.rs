@@ -6,24 +6,28 @@ mod embassy_net;
 #[path = "../../../../xen-hal/sim/examples/support/peer.rs"]
 mod peer;
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peer::{ADDRESSES, Peer};
-use programs::{DevicePages, Services, files, restore, tcp_echo};
+use programs::{Deliveries, DevicePages, Services, files, restore, tcp_echo};
+use xen_hal::Xen;
 use xen_hal::blk::BlockDevice;
 use xen_hal::clock::Monotonic;
 use xen_hal::console::Console;
 use xen_hal::grant::{GrantRefAllocator, GrantTable, GrantTablePlace, Page};
+use xen_hal::hypercall::Errno;
 use xen_hal::net::NetDevice;
+use xen_hal::platform::{Interrupts, VcpuId};
 use xen_hal::ring::{DevicePage, YieldWait};
 use xen_hal::suspend::Setup;
-use xen_hal::vcpu::Area;
+use xen_hal::vcpu::{Area, LongMode};
 use xen_hal::xenstore::Store;
 use xen_pac::hvm::CallbackVia;
-use xen_sim::backend::{Device, Disk, Dom0, Operator};
+use xen_sim::backend::{Device, Disk, Dom0, Network, Operator};
 use xen_sim::{
     Arch, DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, Role,
     VirtualCounter,
@@ -200,11 +204,21 @@ fn a_suspended_domain_prints_the_recorded_lines() {
                 now.shut_down(if requests <= 3 { "suspend" } else { "poweroff" });
             }
         };
-        let mirror = xen_sim::backend::Network::new(|_, _| ());
-        let devices = [Disk::new(DISKS[1]).into(), mirror.into()];
+        let devices = [Disk::new(DISKS[1]).into(), Network::new(answer).into()];
         let rates = FaultRates { cancelled_suspends: 1, ..rates };
         run(on, rates, devices, program, operator);
         compare(on, "restore", &lines.lock().expect("no vCPU panics"));
+    }
+}
+
+/// Answers a question by ARP with the address that it asks for.
+fn answer(frame: &[u8], to_guest: &mut VecDeque<Vec<u8>>) {
+    const ARP: [u8; 10] = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    if frame.len() >= 42 && frame[12..22] == ARP {
+        let own = [0xfe; 6];
+        let (asker, asked) = (&frame[22..32], &frame[38..42]);
+        let to = &asker[..6];
+        to_guest.push_back([to, &own, &ARP[..9], &[2], &own, asked, asker, &[0; 18]].concat());
     }
 }
 
@@ -225,9 +239,12 @@ fn suspended(
 ) -> Outcome<()> {
     let time_line: &Monotonic = Box::leak(Box::new(Monotonic::new()));
     let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+    let deliveries: &Deliveries = Box::leak(Box::default());
+    guest.on_interrupt(0xf3, || deliveries.handle());
     let setup = Setup {
         callback: CallbackVia::vector(0xf3).ok(),
         vcpus: 2,
+        dispatcher: Some(&deliveries.dispatcher),
         vcpu_infos: areas(guest, 10),
         runstates: areas(guest, 11),
         times: areas(guest, 12),
@@ -250,6 +267,12 @@ fn suspended(
         counter: VirtualCounter,
         time_line,
         first_word,
+        deliveries,
+        start_second: &|| start_second(guest, deliveries),
+        wait_until: &|done| {
+            guest.wait_until(done);
+            guest.interrupts().disable();
+        },
     };
     let reopen = |console: &mut Console<'_, _>, store: &mut Store<'_, _>| {
         // SAFETY: the toolstack keeps the rings at their frames.
@@ -259,6 +282,25 @@ fn suspended(
     };
     restore(domain, page(guest, 9)?, pages, services, reopen, print)?;
     Ok(console.flush()?)
+}
+
+/// Starts the second vCPU, as the guests' runtime does: it goes down after each of its events.
+fn start_second(guest: Guest, deliveries: &'static Deliveries) -> Result<(), Errno> {
+    guest.set_program(VcpuId(1), |guest: Guest| {
+        loop {
+            deliveries.send(guest.xen())?;
+            Xen::new(guest.xen()).vcpu(VcpuId(1)).down()?;
+        }
+        #[expect(unreachable_code, reason = "it gives the program a type")]
+        Ok::<_, Errno>(())
+    });
+    let vcpu = Xen::new(guest.xen()).vcpu(VcpuId(1));
+    // SAFETY: the vCPU runs the program that was set.
+    match unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) } {
+        // It is still initialised after a suspend that was cancelled.
+        Err(error) if error.errno() != Some(Errno::EEXIST) => Err(Errno::EINVAL),
+        _ => vcpu.up(),
+    }
 }
 
 /// Reads the first word of the shared page.

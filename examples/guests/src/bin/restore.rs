@@ -1,24 +1,24 @@
 //! Registers everything, and uses it again after each `xl save -c`, `xl save` with `xl restore`,
 //! and `xl migrate`, until `xl reboot` or `xl shutdown`. Each time, a disk has requests in flight,
-//! and a network interface has frames.
+//! and a network interface has frames. The second vCPU sends an event, and is down while the domain
+//! is suspended.
 #![no_std]
 #![no_main]
 
 use core::time::Duration;
 
-use programs::{DevicePages, Services, restore};
-use rt::{Boot, Page, println};
+use programs::{Deliveries, DevicePages, Services, restore};
+use rt::{Boot, Page, interrupts, println, vcpus};
 use xen_hal::clock::Monotonic;
 use xen_hal::console::Console;
 use xen_hal::grant::{GrantRefAllocator, GrantTablePlace, Page as GrantPage};
-use xen_hal::platform::{IdentityMap, Tsc};
+use xen_hal::platform::{IdentityMap, Interrupts, LocalInterrupts, Tsc, VcpuId};
 use xen_hal::ring::DevicePage;
 use xen_hal::suspend::Setup;
 use xen_hal::vcpu::Area;
 use xen_hal::xenbus::ShutdownRequest;
 use xen_hal::xenstore::Store;
 use xen_hal::{Error, Xen};
-use xen_pac::hvm::CallbackVia;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::{shared_info, vcpu};
 
@@ -35,6 +35,7 @@ static DISK: [Page; 3] = [const { Page::new() }; 3];
 static TX: [Page; 2] = [const { Page::new() }; 2];
 static RX: [Page; 2] = [const { Page::new() }; 2];
 static TIME_LINE: Monotonic = Monotonic::new();
+static DELIVERIES: Deliveries = Deliveries::new();
 
 fn main(boot: Boot) -> Result<(), Error> {
     let xen = &boot.xen;
@@ -45,12 +46,14 @@ fn main(boot: Boot) -> Result<(), Error> {
     let mut store = unsafe { Store::open(xen, rt::at, &mut storage) }?;
     // SAFETY: the runtime's memory is mapped to itself.
     let space = unsafe { IdentityMap::new() };
+    rt::on_upcall(|| DELIVERIES.handle());
     let setup = Setup {
-        callback: CallbackVia::vector(0xf3).ok(),
+        callback: interrupts::callback_via(),
         vcpus: 2,
         vcpu_infos: &INFOS,
         runstates: &RUNSTATES,
         times: &TIMES,
+        dispatcher: Some(&DELIVERIES.dispatcher),
         periodic_timer: Some(Duration::from_secs(1)),
         grant_table: Some(GrantTablePlace::new(TABLE.as_ptr(), &REFS, 1)),
         time_line: Some(&TIME_LINE),
@@ -73,6 +76,13 @@ fn main(boot: Boot) -> Result<(), Error> {
         counter: Tsc,
         time_line: &TIME_LINE,
         first_word,
+        deliveries: &DELIVERIES,
+        start_second: &|| vcpus::start(xen, VcpuId(1), second),
+        wait_until: &|done| {
+            interrupts::wait_until(done);
+            // SAFETY: the runtime may turn interrupts off.
+            unsafe { LocalInterrupts::new() }.disable();
+        },
     };
     let reopen = |console: &mut Console<'_, _>, store: &mut Store<'_, _>| {
         // SAFETY: the toolstack keeps the rings at their frames.
@@ -93,6 +103,11 @@ fn main(boot: Boot) -> Result<(), Error> {
     }
     writeln!(console, "BYE")?;
     Ok(console.flush()?)
+}
+
+/// The main function of the second vCPU.
+fn second(_: VcpuId) {
+    let Ok(()) = DELIVERIES.send(rt::backend()) else { panic!("the port is open") };
 }
 
 /// Reads the first word of the shared page.
