@@ -9,12 +9,12 @@ use core::cell::RefCell;
 use critical_section::Mutex;
 use embassy_demo::{Consumer, EVENTS, Error, Pages, VCPUS};
 use embassy_executor::Spawner;
-use rt::{Boot, Page, interrupts, println, vcpus};
+use rt::{Boot, LocalInterrupts, Page, interrupts, println, vcpus};
 use static_cell::StaticCell;
 use xen_hal::Xen;
 use xen_hal::event::EventError;
 use xen_hal::hypercall::{Errno, Installed, install, installed};
-use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId, set_current_vcpu};
+use xen_hal::platform::{IdentityMap, VcpuId, set_current_vcpu};
 use xen_pac::shared_info::SharedInfo;
 
 type Executor = xen_hal::embassy::Executor<Installed, LocalInterrupts, vcpus::Current>;
@@ -108,7 +108,5 @@ fn executor(vcpu: VcpuId) -> Result<&'static mut Executor, Error> {
     let bell =
         EVENTS.listen(bell, vcpu).map_err(|error| xen_hal::Error::from(EventError::from(error)))?;
     interrupts::enable();
-    // SAFETY: the guest runs at the highest privilege, and every vector has a handler.
-    let flag = unsafe { LocalInterrupts::new() };
-    Ok(EXECUTORS[vcpu.0 as usize].init(Executor::new(bell, flag, vcpus::Current)))
+    Ok(EXECUTORS[vcpu.0 as usize].init(Executor::new(bell, LocalInterrupts, vcpus::Current)))
 }

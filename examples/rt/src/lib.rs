@@ -46,6 +46,7 @@ pub mod console;
 pub mod exit;
 mod failure;
 mod handler;
+mod local_interrupts;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod memory;
 mod page;
@@ -65,6 +66,7 @@ pub use arch::{Counter, backend, interrupts, vcpus};
 pub use boot::{Boot, MemoryRange, map_shared_info};
 pub use failure::{During, Failure};
 pub use handler::on_upcall;
+pub use local_interrupts::LocalInterrupts;
 pub use page::{Page, at};
 pub use xen_hal::hypercall::AnyBackend;
 

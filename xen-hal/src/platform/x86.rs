@@ -30,6 +30,9 @@ impl Counter for Tsc {
 }
 
 /// Controls the interrupt flag of the calling vCPU, for kernels.
+///
+/// In QEMU's emulation of nested guests, an interrupt can come between `sti` and `hlt`. A kernel
+/// that runs there returns from such an interrupt behind the `hlt`, as `examples/rt` does.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
 

@@ -8,9 +8,9 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use conformance::{Failure, Machine, PAGES, VCPUS, World, random};
-use rt::{AnyBackend, Boot, Page, interrupts, println, vcpus};
+use rt::{AnyBackend, Boot, LocalInterrupts, Page, interrupts, println, vcpus};
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId};
+use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::hvm::CallbackVia;
 
@@ -69,8 +69,7 @@ unsafe impl Machine for Guest {
     }
 
     fn interrupts(&self) -> LocalInterrupts {
-        // SAFETY: the guest runs at the highest privilege, and every vector has a handler.
-        unsafe { LocalInterrupts::new() }
+        LocalInterrupts
     }
 
     fn world(&self) -> &'static World {

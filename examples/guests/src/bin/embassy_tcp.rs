@@ -11,14 +11,14 @@ use core::cell::RefCell;
 use critical_section::Mutex;
 use embassy_demo::{EVENTS, WAKERS};
 use programs::{Addresses, Error, embassy_tcp};
-use rt::{Boot, Page, interrupts, println, vcpus};
+use rt::{Boot, LocalInterrupts, Page, interrupts, println, vcpus};
 use static_cell::StaticCell;
 use xen_hal::Xen;
 use xen_hal::event::EventError;
 use xen_hal::grant::{GrantRefAllocator, GrantTable, Page as GrantPage};
 use xen_hal::hypercall::{Installed, install, installed};
 use xen_hal::net::{AsyncNetDevice, NetDevice};
-use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId, set_current_vcpu};
+use xen_hal::platform::{IdentityMap, VcpuId, set_current_vcpu};
 use xen_hal::ring::DevicePage;
 use xen_hal::xenstore::Store;
 
@@ -93,7 +93,5 @@ fn executor() -> Result<&'static mut Executor, xen_hal::Error> {
     let bell = Xen::new(installed()).events().bind_ipi(VCPU)?;
     let bell = EVENTS.listen(bell, VCPU).map_err(EventError::from)?;
     interrupts::enable();
-    // SAFETY: the guest runs at the highest privilege, and every vector has a handler.
-    let flag = unsafe { LocalInterrupts::new() };
-    Ok(EXECUTOR.init(Executor::new(bell, flag, vcpus::Current)))
+    Ok(EXECUTOR.init(Executor::new(bell, LocalInterrupts, vcpus::Current)))
 }

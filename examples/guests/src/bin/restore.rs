@@ -8,11 +8,11 @@
 use core::time::Duration;
 
 use programs::{Deliveries, DevicePages, Services, restore};
-use rt::{Boot, Page, interrupts, println, vcpus};
+use rt::{Boot, LocalInterrupts, Page, interrupts, println, vcpus};
 use xen_hal::clock::Monotonic;
 use xen_hal::console::Console;
 use xen_hal::grant::{GrantRefAllocator, GrantTablePlace, Page as GrantPage};
-use xen_hal::platform::{IdentityMap, Interrupts, LocalInterrupts, Tsc, VcpuId};
+use xen_hal::platform::{IdentityMap, Interrupts, Tsc, VcpuId};
 use xen_hal::ring::DevicePage;
 use xen_hal::suspend::Setup;
 use xen_hal::vcpu::Area;
@@ -80,8 +80,7 @@ fn main(boot: Boot) -> Result<(), Error> {
         start_second: &|| vcpus::start(xen, VcpuId(1), second),
         wait_until: &|done| {
             interrupts::wait_until(done);
-            // SAFETY: the runtime may turn interrupts off.
-            unsafe { LocalInterrupts::new() }.disable();
+            LocalInterrupts.disable();
         },
     };
     let reopen = |console: &mut Console<'_, _>, store: &mut Store<'_, _>| {

@@ -55,9 +55,14 @@ pub fn wait_until(mut done: impl FnMut() -> bool) {
         if done() {
             return enable();
         }
-        // SAFETY: every vector has a handler.
-        unsafe { stubs::enable_and_halt() };
+        enable_and_halt();
     }
+}
+
+/// Turns interrupts on and halts until one has come.
+pub(crate) fn enable_and_halt() {
+    // SAFETY: every vector has a handler.
+    unsafe { stubs::enable_and_halt() };
 }
 
 /// Fills the table. Must be called before [`load`].
