@@ -303,7 +303,8 @@ fn choose(names: &[String]) -> Result<Vec<Program>, String> {
     }
     let named = |name: &String| {
         program::all().find(|program| program.name == *name).ok_or_else(|| {
-            match nearest(name, program::all().map(|program| program.name)) {
+            let known = program::all().map(|program| program.name);
+            match nearest(name, known.chain([random::NAME])) {
                 Some(meant) => format!("unknown program `{name}`; did you mean `{meant}`?"),
                 None => format!("unknown program `{name}`; --list names them"),
             }
@@ -383,8 +384,10 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_is_answered_with_the_nearest() {
-        let why = choose(&["grnat".to_owned()]).unwrap_err();
-        assert_eq!(why, "unknown program `grnat`; did you mean `grant`?");
+        for (name, meant) in [("grnat", "grant"), ("ranodm", "random")] {
+            let why = choose(&[name.to_owned()]).unwrap_err();
+            assert_eq!(why, format!("unknown program `{name}`; did you mean `{meant}`?"));
+        }
         assert!(choose(&["nothing-like-it".to_owned()]).unwrap_err().contains("--list"));
     }
 }
