@@ -321,6 +321,8 @@ fn domu(
     // With RDTSCP a Linux domain hangs: xl intercepts it, and QEMU reports the wrong exit.
     let cpu = format!("{},-monitor,-smap,-rdtscp", options.cpu.as_deref().unwrap_or("EPYC"));
     let initrd = format!("linux {LINUX_OPTIONS},initramfs");
+    // Dom0 is PV. A PVH dom0 needs `acpi=off`, because it cannot read QEMU's tables in reserved
+    // memory, and takes three times as long.
     // Unpinned, a guest that spins on dom0's processor makes dom0's processes fault in QEMU.
     let append = format!(
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0_mem=384M,max:384M \
