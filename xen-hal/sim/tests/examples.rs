@@ -1,7 +1,9 @@
-//! Each example succeeds with every seed, and prints the same with the same seed.
+//! Each example with a seed succeeds with every seed, and prints the same with the same seed. Those
+//! with a console answer what is typed.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 const FEATURES: &str = "features";
@@ -9,6 +11,8 @@ const PING_PONG: &str = "ping-pong";
 const CLOCK: &str = "clock";
 const TICK: &str = "tick";
 const IPI: &str = "ipi";
+const ECHO: &str = "echo";
+const STORE: &str = "store";
 
 const SEEDS: [u64; 8] = [0, 1, 2, 3, 7, 99, 1 << 40, u64::MAX];
 
@@ -18,7 +22,8 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = test.ancestors().nth(2).expect("it is in a folder of the target").join("examples");
     // `cargo test` builds all examples, but `cargo test --test examples` does not.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    if [FEATURES, PING_PONG, CLOCK, TICK, IPI].iter().any(|name| !folder.join(name).exists()) {
+    let all = [FEATURES, PING_PONG, CLOCK, TICK, IPI, ECHO, STORE];
+    if all.iter().any(|name| !folder.join(name).exists()) {
         let arguments = ["build", "--quiet", "--workspace", "--examples"];
         let mut command = Command::new(cargo);
         command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -103,6 +108,32 @@ fn tick() {
 #[test]
 fn ipi() {
     assert!(outputs(IPI, "two vCPUs, each interrupted once for each event of the other's") > 1);
+}
+
+#[test]
+fn a_console_answers_what_is_typed() {
+    let refused = "> cat domid\n1\n> cat no\nxenstore refused: ENOENT\n> ";
+    let greeting = "type lines; `quit` ends\n";
+    let echoed = format!("{greeting}you typed: hello\nyou typed: two words\nbye\n");
+    for (program, script, typed, expected) in [
+        (ECHO, "", "hello\ntwo words\n", echoed),
+        (ECHO, "", "quit\nhello\n", format!("{greeting}bye\n")),
+        (STORE, "", "set data/x 1\ncat data/x\nperms data\n", "> > 1\n> n1\n> ".to_owned()),
+        (STORE, "cat domid;cat no", "quit\n", refused.to_owned()),
+    ] {
+        let mut example = Command::new(EXAMPLES.join(program))
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let mut stdin = example.stdin.take().expect("it is a pipe");
+        stdin.write_all(typed.as_bytes()).expect("the pipe holds what is typed");
+        drop(stdin);
+        let output = example.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{program}: {}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{program}: {typed}");
+    }
 }
 
 #[test]
