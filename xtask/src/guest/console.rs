@@ -1,5 +1,8 @@
 //! A line on Xen's console, and who wrote it.
 
+/// The prefix of a line that a guest wrote to its own console, and dom0 printed.
+const OWN_CONSOLE: &str = "console: ";
+
 /// A line of the console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -25,6 +28,13 @@ impl Line {
             return Self::Hypervisor(text.trim_start().to_owned());
         }
         guest(text).unwrap_or_else(|| Self::Other(text.to_owned()))
+    }
+
+    /// Returns the text of a line that a guest wrote to its own console.
+    #[must_use]
+    pub fn own_console(&self) -> Option<&str> {
+        let Self::Other(text) = self else { return None };
+        text.strip_prefix(OWN_CONSOLE)
     }
 }
 

@@ -21,9 +21,6 @@ const WRITTEN: &str = "guest: lines written: ";
 /// The prefix of the line about the hypervisor.
 pub(super) const RECORDED_ON: &str = "# Recorded on Xen ";
 
-/// The prefix of a line that a guest wrote to its own console, and dom0 printed.
-const OWN_CONSOLE: &str = "console: ";
-
 /// The lines of a program that are its transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -68,8 +65,8 @@ impl Transcript {
                 Line::Hypervisor(text) => {
                     printed.hypervisor = printed.hypervisor.or_else(|| version(text));
                 }
-                Line::Other(text) if source == Source::OwnConsole => {
-                    printed.lines.extend(text.strip_prefix(OWN_CONSOLE).map(str::to_owned));
+                line if source == Source::OwnConsole => {
+                    printed.lines.extend(line.own_console().map(str::to_owned));
                 }
                 _ => {}
             }

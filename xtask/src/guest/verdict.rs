@@ -203,7 +203,10 @@ pub fn xl_end(lines: &[Line]) -> Option<End> {
 #[must_use]
 pub fn judge_lines(lines: &[Line], starts: &[&'static str]) -> Verdict {
     let printed = |start: &&str| {
-        lines.iter().any(|line| matches!(line, Line::Guest(_, text) if text.starts_with(start)))
+        lines.iter().any(|line| match line {
+            Line::Guest(_, text) => text.starts_with(start),
+            line => line.own_console().is_some_and(|text| text.starts_with(start)),
+        })
     };
     let missing = starts.iter().find(|start| !printed(start));
     missing.map_or(Verdict::Success, |start| Verdict::Missing(start))
