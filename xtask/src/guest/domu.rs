@@ -26,7 +26,7 @@ pub const BEGIN: &str = "## begin ";
 /// What the script prints after a guest's run. The guest's name follows.
 pub const END: &str = "## end ";
 /// What stands for the number of the first domain of a guest in a command line, plus a digit. The
-/// script types what stands behind ` TYPED+` into the guest's console.
+/// script types what stands behind `TYPED+` into the guest's console.
 pub const DOMAIN: &str = "DOMAIN+";
 
 const INIT: &str = include_str!("domu/init");

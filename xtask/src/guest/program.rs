@@ -23,7 +23,7 @@ pub struct Program {
     /// The command line of each of its domains. `DOMAIN+N` stands for the number of the domain with
     /// index N.
     pub command_lines: &'static [&'static str],
-    /// What it must print: the beginnings of lines.
+    /// What it must print, on Xen's console or its own: the beginnings of lines.
     pub prints: &'static [&'static str],
     /// How it should end.
     pub expected: Expected,
@@ -286,6 +286,11 @@ pub const PROGRAMS: &[Program] = &[
             Place::Unprivileged,
             "Two domains share a granted page and send each other events",
         )
+    },
+    Program {
+        command_lines: &["TYPED+hello;two words;quit"],
+        prints: &["you typed: hello", "you typed: two words", "bye"],
+        ..program("echo", Place::Served, "Echoes the lines that are typed on its console")
     },
     Program {
         // Only what is typed ends the guest.
