@@ -295,6 +295,7 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         // Only what is typed ends the guest.
         command_lines: &["ls .; cat name TYPED+set data/x 1;cat data/x;perms data;quit"],
+        prints: &["> cat name", "store-", "> > 1"],
         ..program("store", Place::Served, "Browses xenstore on its console")
     },
     recorded("files", Source::OwnConsole, "Keeps a file on a disk that dom0 provides, in two runs"),
