@@ -112,7 +112,7 @@ pub struct DevicePages {
 ///
 /// # Panics
 ///
-/// If something was lost or doubled, or came early.
+/// If something was lost or doubled, or came early, and if dom0 does not answer on the network.
 pub fn restore<H, A, V, W, C>(
     mut domain: Registered<H, A>,
     page: Page,

@@ -15,6 +15,7 @@ mod stubs;
 pub mod vcpus;
 
 use core::arch::{asm, global_asm};
+
 use xen_hal::hypercall::{AnyBackend, Hypercall, detect_with_page};
 use xen_hal::memory::{MapEntry, Memory};
 use xen_hal::platform::VcpuId;
