@@ -312,6 +312,8 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// Xen changes the size of all entries, and clears them except for the first eight, which are
     /// reserved. No [`GrantTable`] of this domain's table may exist, nor any value made from one.
+    /// The status pages of version 2 go with it: Xen destroys the domain if one of them is mapped
+    /// as a grant then.
     pub unsafe fn set_version(&self, version: u32) -> Result<u32, GrantError> {
         let mut argument = GnttabSetVersion::new(version);
         // SAFETY: the caller's obligations are the same.

@@ -9,7 +9,9 @@ use xen_hal::hypercall::{Errno, Hypercall, check};
 use xen_hal::platform::{AddressSpace, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::command::Command as _;
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, command as grant};
+use xen_pac::grant_table::{
+    GNTTAB_NR_RESERVED_ENTRIES, GnttabMapGrantRef, GnttabUnmapGrantRef, command as grant,
+};
 use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm};
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::memory::command as memory;
@@ -30,6 +32,8 @@ const VCPUS: usize = 2;
 const ENTRIES: usize = 256;
 /// The reserved entries of a table of version 1, in bytes.
 const RESERVED: usize = 64;
+/// The bits of a memory command that name it. The others say where Xen goes on.
+const MEMORY_COMMAND: u32 = 0x3f;
 /// Bytes of an argument, with its lists.
 const BYTES: usize = 512;
 /// An address without memory.
@@ -52,6 +56,16 @@ struct Shared {
     status: u32,
 }
 
+/// A grant that was mapped at a page.
+#[derive(Clone, Copy)]
+struct Mapped {
+    reference: u64,
+    /// Its mapping ended at another frame, as Arm permits: the entry at this one is still there.
+    has_ended: bool,
+    /// The domain has released a page since, which can be the granted one.
+    is_released: bool,
+}
+
 pub(super) struct Interpreter<'a, M: Machine> {
     machine: &'a M,
     plan: Plan<'a>,
@@ -61,8 +75,8 @@ pub(super) struct Interpreter<'a, M: Machine> {
     blocks: [usize; VCPUS],
     /// The version of the grant table.
     version: u64,
-    /// At which pages a grant is mapped.
-    mapped: [bool; PAGES],
+    /// What is mapped at each page.
+    mapped: [Option<Mapped>; PAGES],
     /// The handle of the last grant that was mapped at each page.
     handles: [u64; PAGES],
     /// How many pages the domain had.
@@ -157,7 +171,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             frames,
             blocks,
             version: 1,
-            mapped: [false; PAGES],
+            mapped: [None; PAGES],
             handles: [0; PAGES],
             pages: 0,
             before,
@@ -319,6 +333,16 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         self.call(HypercallNr::MEMORY_OP.0, [command, at, 0, 0]);
     }
 
+    /// Empties the frame of a page.
+    fn remove(&self, page: usize) {
+        use xen_pac::memory::XenRemoveFromPhysmap as Asked;
+        let at = self.clear_argument();
+        self.put(at + offset_of!(Asked, domid), 2, Domid::SELF.0.into());
+        self.put(at + offset_of!(Asked, gpfn), size_of::<usize>(), self.frames[page]);
+        let command = memory::RemoveFromPhysmap::NUMBER as usize;
+        self.call(HypercallNr::MEMORY_OP.0, [command, at, 0, 0]);
+    }
+
     /// Replaces the number of the caller or its peer in the lower half of a 32-bit word, which
     /// differs from run to run.
     fn without_numbers(&self, word: u32) -> u32 {
@@ -419,7 +443,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         stride: usize,
         line: &mut Text,
     ) -> fmt::Result {
-        if self.maps_over_a_grant(step) {
+        if self.ends_the_domain(step) {
             return line.write_str("not done");
         }
         let at = self.clear_argument();
@@ -485,18 +509,30 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         Ok(())
     }
 
-    /// Xen destroys the domain if a grant is mapped over another.
-    fn maps_over_a_grant(&self, step: &Step) -> bool {
+    /// Returns whether Xen would destroy the domain: when a grant is mapped over another, and when
+    /// a status page goes that can be in use.
+    fn ends_the_domain(&self, step: &Step) -> bool {
         let target = |element: usize| {
             step.element(element).find_map(|(field, value)| match (field.kind, value) {
                 (Kind::Target, Value::Physical(page, _)) => Some(page),
                 _ => None,
             })
         };
-        let first = target(0);
-        step.command.name == "map_grant_ref"
-            && ((0..step.elements).any(|n| target(n).is_some_and(|page| self.mapped[page]))
-                || step.elements > 1 && first.is_some() && first == target(1))
+        let is_mapped = |page: usize| self.mapped[page].is_some();
+        match step.command.name {
+            "map_grant_ref" => {
+                let first = target(0);
+                (0..step.elements).any(|element| target(element).is_some_and(is_mapped))
+                    || step.elements > 1 && first.is_some() && first == target(1)
+            }
+            // Entries that are not reserved keep the version as it is while they are mapped.
+            "set_version" => {
+                let of_reserved =
+                    |mapped: &Mapped| mapped.reference < GNTTAB_NR_RESERVED_ENTRIES.into();
+                self.version == 2 && self.mapped.iter().flatten().any(of_reserved)
+            }
+            _ => false,
+        }
     }
 
     /// Keeps up with what a hypercall did to what the program uses.
@@ -523,6 +559,12 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 if self.version == 2 {
                     self.put_back(1, 1 << 31, STATUS);
                 }
+            }
+            (HypercallNr::MEMORY_OP, _)
+                if command & MEMORY_COMMAND == memory::DecreaseReservation::NUMBER =>
+            {
+                self.mapped.iter_mut().flatten().for_each(|mapped| mapped.is_released = true);
+                self.empty_targets();
             }
             (HypercallNr::MEMORY_OP, memory::AddToPhysmap::NUMBER)
             | (HypercallNr::MEMORY_OP, memory::AddToPhysmapBatch::NUMBER) => {
@@ -559,15 +601,44 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         let done =
             if is_known && answer == 0 { step.elements.min(step.count as u32 as usize) } else { 0 };
         for element in 0..done {
-            let target = step.values[element * step.command.fields.len() + 1];
+            let first = element * step.command.fields.len();
             let is_done = self.word::<i16>(status + element * stride) == 0;
-            if let (Value::Physical(page, _), true) = (target, is_done) {
-                self.mapped[page] = maps;
-                if maps {
-                    let from_status = offset_of!(GnttabMapGrantRef, handle)
-                        - offset_of!(GnttabMapGrantRef, status);
-                    self.handles[page] = self.get(status + element * stride + from_status, 4);
-                }
+            let Value::Physical(page, _) = step.values[first + 1] else { continue };
+            if !is_done {
+                continue;
+            }
+            if maps {
+                let from_status =
+                    offset_of!(GnttabMapGrantRef, handle) - offset_of!(GnttabMapGrantRef, status);
+                self.handles[page] = self.get(status + element * stride + from_status, 4);
+                let reference = self.resolve(step.values[first + 2]);
+                // The page can be one that was released, if the grant was mapped before.
+                let is_released = self.mapped.iter().flatten().any(|mapped| mapped.is_released);
+                self.mapped[page] = Some(Mapped { reference, has_ended: false, is_released });
+            } else {
+                let handle = self.resolve(step.values[first]);
+                let of_handle = self.mapped.iter_mut().zip(self.handles);
+                of_handle.filter(|(_, of)| *of == handle).for_each(|(mapped, _)| {
+                    mapped.iter_mut().for_each(|mapped| mapped.has_ended = true);
+                });
+                self.mapped[page] = None;
+            }
+        }
+        self.empty_targets();
+    }
+
+    /// Empties the frames of Arm whose grants ended at another frame, once their pages can be free:
+    /// what such an entry then names depends on when Xen gives the page out again.
+    fn empty_targets(&mut self) {
+        for page in TARGETS..TARGETS + 4 {
+            let is_loose = |mapped: Mapped| mapped.has_ended && mapped.is_released;
+            if self.plan.is_arm && self.mapped[page].is_some_and(is_loose) {
+                // A Xen page replaces any entry, and can be removed again. It has one frame only.
+                self.remove(TABLE);
+                self.put_back(1, 0, page);
+                self.remove(page);
+                self.put_back(1, 0, TABLE);
+                self.mapped[page] = None;
             }
         }
     }

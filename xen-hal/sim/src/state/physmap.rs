@@ -138,6 +138,11 @@ impl Frames {
         self.owners[frame.0] == Owner::Released && self.users[frame.0] == 0
     }
 
+    /// Returns whether something besides its owner uses a frame.
+    pub(crate) fn is_used(&self, frame: MachineFrame) -> bool {
+        self.users[frame.0] > 0
+    }
+
     /// Counts a use of a frame besides its owner's.
     pub(crate) fn hold(&mut self, frame: MachineFrame) {
         self.users[frame.0] += 1;

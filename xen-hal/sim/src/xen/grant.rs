@@ -210,6 +210,11 @@ fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
         if let Some(at) = call.domain().physmap.recorded(frame) {
             call.state.remove_page(domain, at, frame)?;
         }
+        // A grant of a reserved entry can still be mapped.
+        if call.state.frames.is_used(frame) {
+            call.state.crash(call.me, "a page of the grants' status is mapped");
+            return Err(Errno::EBUSY);
+        }
         call.domain_mut().grants.status_frames.pop();
         call.state.frames.free(frame);
     }

@@ -262,3 +262,18 @@ fn pages_of_status_come_with_version_2() {
         t.is("none any more", status_page(t, 0), EINVAL);
     });
 }
+
+#[test]
+fn a_page_of_status_that_is_mapped_when_version_2_ends_is_the_end() {
+    let failure = fails(Profile::DOM0, DomainConfig::new(), |t| {
+        map_table(t, 0);
+        t.is("2", set_version(t, 2), (OK, 2));
+        let space = MapSpace::GRANT_TABLE;
+        let mut asked = XenAddToPhysmap::new(Domid::SELF, 0, space, 1 << 31, t.frame(5));
+        t.is("status", t.give(memory::command::AddToPhysmap, &mut asked), OK);
+        put(t, 0, 7, wide(PERMIT, Domid(0), t.frame(5)));
+        t.is("mapped", map(t, at(t, 9), host_map(), 7, Domid(0)).0, Ok(GrantStatus::OKAY));
+        let _ = set_version(t, 1);
+    });
+    assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{failure}");
+}
