@@ -18,7 +18,7 @@ pub use echo::echo;
 #[cfg(feature = "embassy")]
 pub use embassy::embassy_tcp;
 pub use files::files;
-pub use probe::probe;
+pub use probe::{DISTURB, DISTURBED, probe};
 pub use restore::{Deliveries, DevicePages, Services, restore};
 pub use tcp::{Addresses, CLIENT_LINE, CLIENT_LINES, CLIENT_PORT, SERVER_PORT, tcp_echo};
 

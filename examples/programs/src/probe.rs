@@ -4,6 +4,7 @@
 use core::fmt;
 use core::str;
 
+use xen_hal::console::Console;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::ring::Wait;
 use xen_hal::xenstore::{NodeAccess, Permission, Store, StoreError, StoreEvent, Tree};
@@ -11,6 +12,7 @@ use xen_pac::base::Domid;
 use xen_pac::xenstore::XsdSockmsgType as Kind;
 
 use crate::Error;
+use crate::echo::read_line;
 
 /// A result as a line shows it.
 struct Shown<'r>(Result<&'r [u8], StoreError>);
@@ -33,18 +35,28 @@ fn long<const N: usize>() -> [u8; N] {
     path
 }
 
-/// Tries everything, and gives each line to `tell`.
+/// What the domain types on its console when dom0 is to write `dom0` to [`DISTURBED`]. Dom0 answers
+/// with a line when it has.
+pub const DISTURB: &str = "disturb";
+/// The node that dom0 then writes, below the domain's directory.
+pub const DISTURBED: &str = "data/t/deep";
+
+/// Tries everything, and gives each line to `tell`. Dom0 disturbs a transaction meanwhile, as
+/// [`DISTURB`] says.
 ///
 /// # Errors
 ///
 /// What ends the connection. Refusals are lines.
 pub fn probe<H: Hypercall + Copy, W: Wait>(
     store: &mut Store<'_, H, W>,
+    console: &mut Console<'_, H>,
     tell: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Result<(), Error> {
     requests(store, tell)?;
     permissions(store, tell)?;
     transactions(store, tell)?;
+    conflict(store, console, tell)?;
+    in_flight(store, tell)?;
     watches(store, tell)?;
     directories(store, tell)?;
     quotas(store, tell)
@@ -183,6 +195,68 @@ fn transactions<H: Hypercall + Copy, W: Wait>(
     });
     tell(format_args!("dropped: {}", dropped.is_err()));
     tell(format_args!("what it wrote: {}", Shown(store.read("data/t/deep", &mut raw))));
+    Ok(())
+}
+
+/// Runs a transaction during whose first run dom0 writes a node that it has read.
+fn conflict<H: Hypercall + Copy, W: Wait>(
+    store: &mut Store<'_, H, W>,
+    console: &mut Console<'_, H>,
+    tell: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result<(), Error> {
+    tell(format_args!("a transaction in which dom0 writes what it reads:"));
+    let (mut raw, mut runs) = ([0; 64], 0);
+    store.transaction(|tree| -> Result<(), Error> {
+        runs += 1;
+        tell(format_args!("  run {runs} reads {}", Shown(tree.read(DISTURBED, &mut raw))));
+        tree.write("data/t/run", [b'0' + runs])?;
+        if runs == 1 {
+            writeln!(console, "{DISTURB}")?;
+            console.flush()?;
+            read_line(console, &mut raw)?;
+            tell(format_args!("  which dom0 wrote: {}", Shown(tree.read(DISTURBED, &mut raw))));
+        }
+        Ok(())
+    })?;
+    tell(format_args!("what it wrote: {}", Shown(store.read("data/t/run", &mut raw))));
+    Ok(())
+}
+
+/// Has several requests in flight, and takes their answers in the opposite order.
+fn in_flight<H: Hypercall + Copy, W: Wait>(
+    store: &mut Store<'_, H, W>,
+    tell: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result<(), Error> {
+    const REQUESTS: [(Kind, &[&[u8]]); 8] = [
+        (Kind::WRITE, &[b"data/f\0", b"1"]),
+        (Kind::READ, &[b"data/f\0"]),
+        (Kind::MKDIR, &[b"data/f/below\0"]),
+        (Kind::DIRECTORY, &[b"data/f\0"]),
+        (Kind::READ, &[b"data/none\0"]),
+        (Kind::RM, &[b"data/f\0"]),
+        (Kind::READ, &[b"data/f\0"]),
+        (Kind::GET_DOMAIN_PATH, &[b"77\0"]),
+    ];
+    let mut ids = [None; REQUESTS.len()];
+    for (id, (kind, payload)) in ids.iter_mut().zip(REQUESTS) {
+        *id = Some(store.submit(kind, payload)?);
+    }
+    let ninth = store.submit(Kind::READ, &[b"name\0"]).map(|_| &b"ok"[..]);
+    tell(format_args!("eight requests at once, and a ninth: {}", Shown(ninth)));
+    let mut buffer = [0; 64];
+    for (number, id) in ids.into_iter().enumerate().rev() {
+        let Some(id) = id else { continue };
+        let mut attempt = 0;
+        let answer = loop {
+            match store.answer(id, &mut buffer).map(|found| found.map(|bytes| bytes.len())) {
+                Ok(None) => store.pause(&mut attempt)?,
+                Ok(Some(length)) => break Ok(length),
+                Err(error) => break Err(error),
+            }
+        };
+        let answer = answer.map(|length| &buffer[..length]);
+        tell(format_args!("  number {number}: {}", Shown(answer)));
+    }
     Ok(())
 }
 

@@ -34,7 +34,7 @@ const INIT: &str = include_str!("domu/init");
 const HOTPLUG: [(&str, &str); 2] =
     [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
 /// What guests need of dom0, by the image's name. `init` says what a script may define.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     (build::EMBASSY_SHELL, include_str!("domu/embassy-shell")),
     (build::EMBASSY_TCP, include_str!("domu/tcp")),
     ("files", include_str!("domu/files")),
@@ -42,6 +42,7 @@ const SCRIPTS: [(&str, &str); 7] = [
     ("restore", include_str!("domu/restore")),
     ("shutdown", include_str!("domu/shutdown")),
     ("tcp", include_str!("domu/tcp")),
+    ("xenstore", include_str!("domu/xenstore")),
 ];
 
 /// The Xen tools that dom0 runs.

@@ -1,29 +1,40 @@
 //! The control domain's services, beside what was recorded on real Xen.
 
+use std::fmt::Arguments;
 use std::sync::{Arc, Mutex};
 
-use programs::{browse, probe};
-use xen_hal::console::Console;
-use xen_hal::xenstore::Store;
+use programs::{DISTURB, DISTURBED, browse, probe};
+use xen_hal::console::{Console, ConsoleError};
+use xen_hal::xenstore::{Store, StoreError};
+use xen_pac::base::Domid;
 use xen_sim::backend::Dom0;
-use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
+use xen_sim::{DomainConfig, FaultRates, Guest, Hypervisor, Machine, Profile};
 
 use crate::support::ARM_DOM0;
 
-/// Runs a program in a domU, and returns the control domain.
+/// Runs a program in a domU, which that control domain serves.
 fn run(
+    dom0: &Dom0,
     profile: Profile,
     seed: u64,
     rates: FaultRates,
     program: impl FnOnce(Guest) -> Result<(), programs::Error> + Send + 'static,
-) -> Dom0 {
-    let dom0 = Dom0::new();
+) {
     // The toolstack's grants and channels are no leaks of the guest.
     let mut machine = Machine::new(profile, seed).unwrap().fault_rates(rates).fail_on_leaks();
     machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
     machine.domain(DomainConfig::domu(), program).unwrap();
     machine.run().unwrap();
-    dom0
+}
+
+fn open_console(guest: Guest) -> Result<Console<'static, Hypervisor>, ConsoleError> {
+    // SAFETY: each ring has one owner, as long as the machine runs.
+    unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }
+}
+
+fn open_store(guest: Guest, storage: &mut [u8]) -> Result<Store<'_, Hypervisor>, StoreError> {
+    // SAFETY: each ring has one owner, as long as the machine runs.
+    unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), storage) }
 }
 
 #[test]
@@ -37,12 +48,20 @@ fn xenstore_answers_as_recorded() {
     for (profile, rates) in cases.into_iter().flatten() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&lines);
-        run(profile, 7, rates, move |guest| {
-            let mut storage = [0; Store::STORAGE];
-            // SAFETY: the ring has one owner, as long as the machine runs.
-            let mut store =
-                unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
-            probe(&mut store, &mut |line| told.lock().unwrap().push(line.to_string()))
+        let dom0 = Dom0::new();
+        let mut is_disturbed = false;
+        dom0.operate(Domid(1), move |guest| {
+            if !is_disturbed && guest.printed.contains(DISTURB) {
+                guest.store.set(&format!("/local/domain/1/{DISTURBED}"), "dom0");
+                guest.typed.push(b'\n');
+                is_disturbed = true;
+            }
+        });
+        run(&dom0, profile, 7, rates, move |guest| {
+            let (mut console, mut storage) = (open_console(guest)?, [0; Store::STORAGE]);
+            let mut store = open_store(guest, &mut storage)?;
+            let tell = &mut |line: Arguments<'_>| told.lock().unwrap().push(line.to_string());
+            probe(&mut store, &mut console, tell)
         });
         assert_eq!(*lines.lock().unwrap(), recorded);
     }
@@ -50,16 +69,13 @@ fn xenstore_answers_as_recorded() {
 
 #[test]
 fn the_browser_shows_what_the_toolstack_made() {
-    let dom0 = run(Profile::DOM0, 1, FaultRates::new(), |guest| {
-        let mut storage = [0; Store::STORAGE];
-        // SAFETY: each ring has one owner, as long as the machine runs.
-        let mut console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
-        // SAFETY: as above.
-        let mut store =
-            unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
+    let dom0 = Dom0::new();
+    run(&dom0, Profile::DOM0, 1, FaultRates::new(), |guest| {
+        let (mut console, mut storage) = (open_console(guest)?, [0; Store::STORAGE]);
+        let mut store = open_store(guest, &mut storage)?;
         browse(&mut console, &mut store, "cat name; watch data/x; set data/x 7; cat data/x; quit")
     });
-    let printed = dom0.printed(xen_pac::base::Domid(1));
+    let printed = dom0.printed(Domid(1));
     let expected = "> cat name\nguest-1\n> watch data/x\nchanged: data/x\n> set data/x 7\n\
                     > cat data/x\n7\nchanged: data/x\n> quit\n";
     // When an event is shown depends on when it arrives.
