@@ -53,7 +53,7 @@ impl ByteProducer {
     pub fn write(&mut self, ring: FilledRing<'_>, bytes: &[u8]) -> usize {
         let count = self.free(ring).min(bytes.len());
         if count > 0 && ring.buffer.copy_from_wrapping(self.0, &bytes[..count]).is_ok() {
-            self.0 = self.0.wrapping_add(count as u32);
+            self.0 = RingIndex::after(self.0, count as u32);
             ring.producer.publish(self.0);
         }
         count
@@ -90,7 +90,7 @@ impl ByteConsumer {
     }
 
     fn pass(&mut self, ring: EmptiedRing<'_>, count: usize) {
-        self.0 = self.0.wrapping_add(count as u32);
+        self.0 = RingIndex::after(self.0, count as u32);
         ring.consumer.publish(self.0);
     }
 }

@@ -162,7 +162,7 @@ unsafe fn cell<'a, A>(place: NonNull<u8>, offset: usize) -> &'a A {
 /// which the peer requested a notification.
 #[inline(always)]
 const fn must_notify(event: u32, old: u32, new: u32) -> bool {
-    new.wrapping_sub(event) < new.wrapping_sub(old)
+    RingIndex::distance(new, event) < RingIndex::distance(new, old)
 }
 
 /// The frontend's end of a shared ring: pushes requests, pops responses.
@@ -324,7 +324,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
             return Err(RingFullError);
         }
         Entries::<P>::store(self.memory.page(), self.pushed, request);
-        self.pushed = self.pushed.wrapping_add(1);
+        self.pushed = RingIndex::after(self.pushed, 1);
         Ok(())
     }
 
@@ -349,7 +349,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
             return None;
         }
         let response = Entries::<P>::load(self.memory.page(), self.taken);
-        self.taken = self.taken.wrapping_add(1);
+        self.taken = RingIndex::after(self.taken, 1);
         Some(response)
     }
 
@@ -360,7 +360,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     pub fn rearm(&mut self) -> bool {
         if self.taken == self.known && !self.look() {
             let indices = Entries::<P>::indices(self.memory.page());
-            indices.rsp_event().publish(self.taken.wrapping_add(1));
+            indices.rsp_event().publish(RingIndex::after(self.taken, 1));
             // The backend stores its producer index, then reads the event index.
             fence(Ordering::SeqCst);
             if !self.look() {
@@ -375,14 +375,14 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     #[inline]
     fn look(&mut self) -> bool {
         let produced = Entries::<P>::indices(self.memory.page()).rsp_prod().load();
-        let there = produced.wrapping_sub(self.taken);
+        let there = RingIndex::distance(produced, self.taken);
         // These are the frontend's own indices, which are at most `ENTRIES` apart.
-        let most = self.published.wrapping_sub(self.taken);
+        let most = RingIndex::distance(self.published, self.taken);
         let count = if there < most { there } else { most };
         if count == 0 {
             return false;
         }
-        self.known = self.taken.wrapping_add(count);
+        self.known = RingIndex::after(self.taken, count);
         true
     }
 }
@@ -450,7 +450,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
             return None;
         }
         let request = Entries::<P>::load(self.memory.page(), self.taken);
-        self.taken = self.taken.wrapping_add(1);
+        self.taken = RingIndex::after(self.taken, 1);
         Some(request)
     }
 
@@ -465,7 +465,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
             return Err(RingFullError);
         }
         Entries::<P>::store(self.memory.page(), self.pushed, response);
-        self.pushed = self.pushed.wrapping_add(1);
+        self.pushed = RingIndex::after(self.pushed, 1);
         Ok(())
     }
 
@@ -490,7 +490,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
             return true;
         }
         let event = self.index(REQ_EVENT);
-        event.store(self.taken.wrapping_add(1), Ordering::Relaxed);
+        event.store(RingIndex::after(self.taken, 1), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.look()
     }
@@ -504,7 +504,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         let there = RingIndex::clamped(Self::ENTRIES, produced, self.taken).used();
         let most = RingIndex::clamped(Self::ENTRIES, self.taken, self.pushed).free();
         let count = if there < most { there } else { most };
-        self.known = self.taken.wrapping_add(count as u32);
+        self.known = RingIndex::after(self.taken, count as u32);
         count > 0
     }
 

@@ -89,8 +89,9 @@ impl fmt::Debug for PeerIndex<'_> {
 /// ```
 /// use xen_pac::access::RingIndex;
 ///
-/// let indices = RingIndex::new(1024, 3_u32, 3_u32.wrapping_sub(10))?;
-/// assert_eq!((indices.used(), indices.free()), (10, 1014));
+/// let consumer = u32::MAX - 6;
+/// let indices = RingIndex::new(1024, RingIndex::after(consumer, 10), consumer)?;
+/// assert_eq!((indices.producer(), indices.used(), indices.free()), (3, 10, 1014));
 /// assert_eq!(indices.wrap(indices.consumer()), 1017);
 /// assert!(RingIndex::new(1024, 0, 1).is_err()); // more consumed than produced
 /// # Ok::<(), xen_pac::access::RingError>(())
@@ -113,7 +114,7 @@ impl RingIndex {
     /// a power of two up to 2^31.
     #[inline]
     pub const fn new(size: usize, producer: u32, consumer: u32) -> Result<Self, RingError> {
-        let used = producer.wrapping_sub(consumer);
+        let used = Self::distance(producer, consumer);
         if size.is_power_of_two() && size <= 1 << 31 && used as usize <= size {
             Ok(Self { size: size as u32, producer, consumer, used })
         } else {
@@ -127,8 +128,22 @@ impl RingIndex {
     #[must_use]
     pub const fn clamped(size: usize, producer: u32, consumer: u32) -> Self {
         let size = if size.is_power_of_two() && size <= 1 << 31 { size as u32 } else { 0 };
-        let used = producer.wrapping_sub(consumer);
+        let used = Self::distance(producer, consumer);
         Self { size, producer, consumer, used: if used < size { used } else { size } }
+    }
+
+    /// Returns the index that is `count` slots after another.
+    #[inline]
+    #[must_use]
+    pub const fn after(index: u32, count: u32) -> u32 {
+        index.wrapping_add(count)
+    }
+
+    /// Returns how many slots `later` is after `earlier`.
+    #[inline]
+    #[must_use]
+    pub const fn distance(later: u32, earlier: u32) -> u32 {
+        later.wrapping_sub(earlier)
     }
 
     /// Returns the number of slots that are produced and not yet consumed.
