@@ -144,15 +144,16 @@ impl Program {
     /// the number is known only when the domain is created.
     #[must_use]
     pub fn command_lines(&self, platform: Platform) -> Vec<String> {
-        let lines = self.command_lines.iter().map(|line| (*line).to_owned());
-        if platform.route == Route::Domu {
-            return lines.collect();
-        }
-        let number = |line: String| {
-            line.replace(&format!("{DOMAIN}0"), "1").replace(&format!("{DOMAIN}1"), "2")
-        };
-        lines.map(number).collect()
+        self.command_lines.iter().map(|line| with_numbers(line, platform)).collect()
     }
+}
+
+/// Puts the numbers of domains into a command line, unless the script of dom0 does.
+pub fn with_numbers(line: &str, platform: Platform) -> String {
+    if platform.route == Route::Domu {
+        return line.to_owned();
+    }
+    line.replace(&format!("{DOMAIN}0"), "1").replace(&format!("{DOMAIN}1"), "2")
 }
 
 /// Returns the command line of each scenario, which is its name.

@@ -15,7 +15,8 @@ use super::domu::{DOMAIN, Guest};
 use super::emulator;
 use super::jobs::Output;
 use super::packages::output;
-use super::platform::{Arch, Platform, Route};
+use super::platform::{Platform, Route};
+use super::program::with_numbers;
 use super::session::Session;
 use super::transcript::{Source, Transcript};
 use super::verdict::Verdict;
@@ -299,13 +300,14 @@ impl<'s> Comparison<'s> {
         let guest = |(number, words): (usize, &String)| Guest {
             name: format!("{NAME}-{number}"),
             image: self.image.clone(),
-            command_lines: match self.platform {
-                // A domain before the program's own serves it. Arm's policy keeps guests apart.
-                Platform { route: Route::Domu, arch: Arch::X86 | Arch::X8664, .. } => vec![
-                    format!("{NAME} serve={DOMAIN}1"),
-                    format!("{NAME} peer={DOMAIN}0 {words}"),
-                ],
-                _ => vec![format!("{NAME} {words}")],
+            command_lines: match self.platform.route {
+                // A domain before the program's own serves it.
+                Route::Domu | Route::Dom0less => {
+                    [format!("serve={DOMAIN}1"), format!("peer={DOMAIN}0 {words}")]
+                        .map(|words| with_numbers(&format!("{NAME} {words}"), self.platform))
+                        .into()
+                }
+                Route::Dom0 | Route::Vmx => vec![format!("{NAME} {words}")],
             },
         };
         let guests: Vec<Guest> = words.iter().enumerate().map(guest).collect();

@@ -15,26 +15,31 @@ use xen_pac::memory::{MapSpace, XenAddToPhysmap, command};
 
 use super::{SPARE, TABLE};
 use crate::failure::Required;
+use crate::machine::let_interrupts_in;
 use crate::{Failure, Machine};
 
 /// A domain that does not exist.
 const ABSENT: Domid = Domid(77);
 /// The first reference that is granted. The program draws four from here.
 const FIRST: usize = 8;
-/// The port that is bound last: the program waits for it. Ports 1 and 2 are those of the rings.
-pub(super) const READY: Port = Port(7);
+/// The first port that is left unbound. The ports before it can be those of the rings and of the
+/// UART.
+const FIRST_PORT: Port = Port(4);
+/// The port that is left unbound last: the program waits for it.
+pub(super) const READY: Port = Port(8);
 /// A port that no program has.
 const MISSING: Port = Port(4000);
 /// The interval at which the peer asks for the program's domain, in nanoseconds.
 const PERIOD: i64 = 20_000_000;
 
-/// Grants pages to the domain of a program, and leaves ports unbound for it. The caller's first two
-/// ports must be taken, as those of a domain's rings are.
+/// Grants pages to the domain of a program, and leaves ports unbound for it.
 ///
 /// # Errors
 ///
 /// When the grants or the ports could not be made.
 pub fn offer<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
+    // On Arm, the events of the ports interrupt.
+    machine.world().attach(machine)?;
     let frame = |page: usize| {
         machine.space().frame_of(machine.page(page)).required("each page has a frame")
     };
@@ -53,6 +58,14 @@ pub fn offer<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
         entry.flags().fetch_or(flags::kind::PERMIT_ACCESS.value | more, Ordering::Release);
     }
     let events = Events::new(machine.xen());
+    loop {
+        let channel = events.alloc_unbound(ABSENT)?;
+        if channel.port() >= FIRST_PORT {
+            channel.close()?;
+            break;
+        }
+        let _ = channel.into_port();
+    }
     for to in [program, program, program, ABSENT, program] {
         let _ = events.alloc_unbound(to)?.into_port();
     }
@@ -66,9 +79,13 @@ pub fn offer<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
 /// Xen's.
 pub fn await_end<M: Machine>(machine: &M, program: Domid) -> Result<(), Failure> {
     let events = Events::new(machine.xen());
-    let mut until = Vcpu::new(machine.xen(), VcpuId(0)).runstate()?.since.as_nanos();
+    // Arm does not tell: there the first polls end at once.
+    let now = Vcpu::new(machine.xen(), VcpuId(0)).runstate();
+    let mut until = now.map_or(0, |runstate| runstate.since.as_nanos());
     // Xen looks for the domain first.
     while events.bind_interdomain(program, MISSING).err() != Some(Errno::ESRCH) {
+        // A pending event would end each poll.
+        let_interrupts_in(machine);
         until += PERIOD;
         Sched::new(machine.xen()).poll(&[], Some(SystemTime::from_nanos(until)))?;
     }

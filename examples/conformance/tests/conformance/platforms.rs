@@ -58,11 +58,9 @@ fn map_rings(guest: &Guest, program: Domid) {
 
 /// Runs a random program, beside a domain 0 and a peer where the platform has them.
 pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option<String>) {
-    let mut machine = Machine::new(*on, 1).expect("there is memory for a machine");
+    let mut machine = Machine::new(*on, 1).expect("there is memory for a machine").dummy_policy();
+    let program = Domid(2);
     if on.role == Role::Guest {
-        // SILO, the default policy on Arm, keeps two guests apart.
-        let has_peer = on.arch != Arch::Aarch64;
-        let program = Domid(if has_peer { 2 } else { 1 });
         let dom0 = move |guest: Guest| {
             // SAFETY: the simulated domain has the host's width.
             let latch = unsafe { WidthLatch::assume(guest.xen()) };
@@ -84,21 +82,22 @@ pub(crate) fn run_random(on: &Profile, mut plan: String) -> (Vec<String>, Option
             Ok::<(), xen_hal::Error>(())
         };
         machine.domain(DomainConfig::dom0(), dom0).expect("there is memory for domain 0");
-        if has_peer {
-            let peer = move |guest: Guest| {
-                let events = Events::new(guest.xen());
-                // The ports of the rings, which a domain that nothing waits for has not.
-                for _ in 0..2 {
-                    let _ = events.alloc_unbound(Domid(0))?.into_port();
-                }
-                random::offer(&Simulated::new(guest, false, Arc::default()), program)?;
-                guest.wait_until(|| false);
-                Ok::<(), Failure>(())
-            };
-            let config = DomainConfig::dom0().role(Role::Guest);
-            machine.domain(config, peer).expect("there is memory for the peer");
-            plan = format!("peer=1 {plan}");
+    }
+    if on.role != Role::Control {
+        let is_arm = on.arch == Arch::Aarch64;
+        let peer = move |guest: Guest| {
+            random::offer(&Simulated::new(guest, is_arm, Arc::default()), program)?;
+            guest.wait_until(|| false);
+            Ok::<(), Failure>(())
+        };
+        // The toolstack's guest has the ports of the rings and, on Arm, of the UART.
+        let config = match on.role {
+            Role::Guest => DomainConfig::domu(),
+            role => DomainConfig::new().role(role),
         }
+        .background();
+        machine.domain(config, peer).expect("there is memory for the peer");
+        plan = format!("peer=1 {plan}");
     }
     run(machine, on, move |machine| random::run(&machine, Plan::parse(&plan)))
 }

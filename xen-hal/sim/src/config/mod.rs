@@ -70,6 +70,12 @@ impl DomainConfig {
         Self { maps: maps.min(Self::MAX_MAPS), ..self }
     }
 
+    /// Lets the machine end the domain when no other one is left, as a domain that serves others.
+    #[must_use]
+    pub const fn background(self) -> Self {
+        Self { daemon: true, ..self }
+    }
+
     /// Sets the role, in place of the profile's.
     #[must_use]
     pub const fn role(self, role: Role) -> Self {

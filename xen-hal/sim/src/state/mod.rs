@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) next_timer: Option<u64>,
     pub(crate) random: Random,
     pub(crate) rates: FaultRates,
+    /// Whether the policy is SILO, by which unprivileged domains share nothing.
+    pub(crate) is_silo: bool,
     /// The vCPU that has the processor.
     pub(crate) running: Option<VcpuKey>,
     /// The vCPUs that can run, in order.
@@ -162,6 +164,7 @@ impl State {
             next_timer: None,
             random: Random::new(seed),
             rates: FaultRates::new(),
+            is_silo: profile.is_arm(),
             running: None,
             ready: Vec::new(),
             started: Vec::new(),
@@ -210,11 +213,10 @@ impl State {
         }
     }
 
-    /// Returns whether SILO, Xen's default policy on Arm, forbids `caller` to connect two domains
-    /// (`silo_mode_dom_check`).
+    /// Returns whether Xen's policy forbids `caller` to connect two domains (`silo_mode_dom_check`).
     pub(crate) fn silo_forbids(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
-        self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
+        self.is_silo && one != other && [caller, one, other].into_iter().all(guest)
     }
 
     /// Records an event of a vCPU, for failures.

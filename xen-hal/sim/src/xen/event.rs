@@ -80,7 +80,7 @@ fn alloc_unbound(call: &mut Call<'_>, asked: &mut EvtchnAllocUnbound) -> Answer 
     call.state.domains[target].ports.allocate()?;
     let remote = resolved(call, asked.remote_dom);
     // Only SILO looks up the remote domain.
-    if call.state.profile.is_arm() {
+    if call.state.is_silo {
         let other = call.target(remote)?;
         if call.state.silo_forbids(call.me.domain, target, other) {
             return Err(Errno::EPERM);
