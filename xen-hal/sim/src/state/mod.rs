@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    /// Returns whether Xen's policy forbids `caller` to connect two domains (`silo_mode_dom_check`).
+    /// Returns whether the policy forbids `caller` to connect two domains (`silo_mode_dom_check`).
     pub(crate) fn silo_forbids(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
         self.is_silo && one != other && [caller, one, other].into_iter().all(guest)

@@ -176,18 +176,34 @@ fn while_it_is_mapped_a_grant_is_who_had_its_first() {
     several(Profile::DOM0, [lends, first, second]);
 }
 
+/// A domain that lends a page to domain 0, and to domain 2.
+fn lends() -> Domain {
+    domain(DomainConfig::new(), |t| {
+        map_table(t, 0);
+        for to in [0, 2] {
+            put(t, 0, 8 + to, entry(PERMIT, Domid(to as u16), t.frame(1)));
+        }
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("done");
+    })
+}
+
+#[test]
+fn guests_share_by_the_dummy_policy() {
+    let maps = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("lent");
+        t.is("a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0, OKAY);
+        t.is("ports for it", alloc(t, Domid::SELF, Domid(1)), Ok(1));
+        t.is("and for no domain", alloc(t, Domid::SELF, NOBODY), Ok(2));
+        t.publish("done", 1);
+    });
+    let (machine, seen) = watched(Profile::DOM0LESS, [lends(), maps]);
+    machine.dummy_policy().run().unwrap();
+    assert!(seen.iter().all(|seen| seen.load(SeqCst)));
+}
+
 #[test]
 fn silo_keeps_guests_apart() {
-    let lends = || {
-        domain(DomainConfig::new(), |t| {
-            map_table(t, 0);
-            for to in [0, 2] {
-                put(t, 0, 8 + to, entry(PERMIT, Domid(to as u16), t.frame(1)));
-            }
-            t.publish("lent", 1);
-            let _ = t.wait_for_key("done");
-        })
-    };
     let maps = domain(DomainConfig::new(), |t| {
         let _ = t.wait_for_key("lent");
         rows! { t;

@@ -195,7 +195,7 @@ pub(crate) fn machine(profile: Profile, domains: impl IntoIterator<Item = Domain
 }
 
 /// The same, and whether the answers of each domain were looked at.
-fn watched(
+pub(crate) fn watched(
     profile: Profile,
     domains: impl IntoIterator<Item = Domain>,
 ) -> (Machine, Vec<Arc<AtomicBool>>) {
