@@ -30,8 +30,8 @@ pub struct Ended {
 pub enum Next {
     /// More lines.
     More,
-    /// Another guest, which has the whole time limit.
-    Guest,
+    /// Another guest, which has as many times the time limit.
+    Guest(u32),
     /// Nothing.
     Nothing,
 }
@@ -95,7 +95,10 @@ fn watch(
                 match line(&text) {
                     _ if at_deadline == End::Stopped => {}
                     Next::More => {}
-                    Next::Guest => deadline = Instant::now() + limit,
+                    Next::Guest(times) => {
+                        deadline = Instant::now() + limit * times;
+                        at_deadline = End::TimedOut((limit * times).as_secs());
+                    }
                     Next::Nothing => {
                         deadline = deadline.min(Instant::now() + GRACE);
                         at_deadline = End::Stopped;

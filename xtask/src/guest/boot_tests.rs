@@ -63,11 +63,13 @@ fn each_guest_of_a_boot_has_the_whole_time() {
     let script = "for i in 1 2 3; do echo $i; sleep 2.5; done; exec sleep 60";
     let limit = Duration::from_secs(4);
     let (lines, end, _) =
-        run(script, limit, |line| if line == "3" { Next::Nothing } else { Next::Guest });
+        run(script, limit, |line| if line == "3" { Next::Nothing } else { Next::Guest(1) });
     assert_eq!((lines.concat().as_str(), end), ("123", End::Stopped));
     let (lines, end, _) = run(script, limit, |_| Next::More);
     assert!(!lines.contains(&"3".to_owned()), "{lines:?}");
     assert_eq!(end, End::TimedOut(4));
+    let twice = run("echo 1; exec sleep 60", Duration::from_secs(1), |_| Next::Guest(2));
+    assert_eq!(twice.1, End::TimedOut(2));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Program {
     pub prints: &'static [&'static str],
     /// How it should end.
     pub expected: Expected,
+    /// How many times the time limit it may take.
+    pub patience: u32,
     /// Where it runs.
     pub place: Place,
     /// Which of its lines are its transcript, if it has one.
@@ -165,6 +167,7 @@ const fn scenario(scenario: &'static list::Scenario) -> Program {
         command_lines: std::slice::from_ref(&scenario.name),
         prints: &[],
         expected: Expected::Success,
+        patience: 1,
         place: match scenario.platforms {
             list::Platforms::All => Place::Everywhere,
             list::Platforms::X86 => Place::X86,
@@ -197,6 +200,7 @@ const fn program(name: &'static str, place: Place, about: &'static str) -> Progr
         command_lines: &[""],
         prints: &[],
         expected: Expected::Success,
+        patience: 1,
         place,
         transcript: None,
     }
@@ -221,9 +225,10 @@ const LONG_SOAK: &str = "soak-long";
 const fn soak(
     name: &'static str,
     command_lines: &'static [&'static str],
+    patience: u32,
     about: &'static str,
 ) -> Program {
-    Program { binary: "vcpus", command_lines, ..program(name, Place::Everywhere, about) }
+    Program { binary: "vcpus", command_lines, patience, ..program(name, Place::Everywhere, about) }
 }
 
 /// The cycles of saving that run only by their name.
@@ -232,9 +237,10 @@ const TEN_RESTORES: &str = "restore-ten";
 const fn restored(
     name: &'static str,
     command_lines: &'static [&'static str],
+    patience: u32,
     about: &'static str,
 ) -> Program {
-    Program { binary: "restore", command_lines, ..program(name, Place::Served, about) }
+    Program { binary: "restore", command_lines, patience, ..program(name, Place::Served, about) }
 }
 
 /// Returns a program that ends badly in a given way, to show that verdicts can be trusted.
@@ -258,8 +264,13 @@ pub const PROGRAMS: &[Program] = &[
         "Measures hypercalls, events, grants and the clock, each beside C; takes gcc",
     ),
     program("vcpus", Place::Everywhere, "Makes two vCPUs interrupt each other"),
-    soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
-    soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
+    soak("soak", &["soak 5000 1"], 1, "Sends 5,000 events between vCPUs and channels, some masked"),
+    soak(
+        LONG_SOAK,
+        &["soak 1000000 1"],
+        20,
+        "The same as soak with a million events; takes minutes",
+    ),
     program("faults", Place::Everywhere, "Makes hypercalls fail, and checks that nothing is left"),
     program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
     program(C_KERNEL, Place::Wide, "Two tasks of a kernel in C, with a tick and an event"),
@@ -302,9 +313,9 @@ pub const PROGRAMS: &[Program] = &[
     recorded("files", Source::OwnConsole, "Keeps a file on a disk that dom0 provides, in two runs"),
     Program {
         transcript: Some(Source::Marked),
-        ..restored("restore", &["1"], "Is saved, restored, migrated and rebooted by xl")
+        ..restored("restore", &["1"], 3, "Is saved, restored, migrated and rebooted by xl")
     },
-    restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
+    restored(TEN_RESTORES, &["10"], 10, "The same as restore with ten cycles; takes minutes"),
     recorded(
         "tcp",
         Source::OwnConsole,

@@ -256,7 +256,13 @@ impl Session {
         out: &mut Output,
     ) -> Result<(Vec<Run>, Duration), String> {
         let several = platform.route == Route::Domu;
-        let seconds = self.timeout + if several { LINUX_SECONDS } else { 0 };
+        let patience = |name: &str| {
+            program::all().find(|program| program.name == name).map_or(1, |one| one.patience)
+        };
+        let seconds = match names {
+            [name] if !several => self.timeout * u64::from(patience(name)),
+            _ => self.timeout + LINUX_SECONDS,
+        };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
         let input = if self.options.interactive { Stdio::inherit() } else { Stdio::null() };
@@ -265,8 +271,10 @@ impl Session {
             show(raw, &line, self, out);
             let next = match &line {
                 line if verdict::is_last_word(line) => Next::Nothing,
-                _ if several && raw.starts_with(domu::BEGIN) => Next::Guest,
-                _ => Next::More,
+                _ => match raw.strip_prefix(domu::BEGIN) {
+                    Some(name) if several => Next::Guest(patience(name)),
+                    _ => Next::More,
+                },
             };
             lines.push((began.elapsed(), raw.to_owned(), line));
             next

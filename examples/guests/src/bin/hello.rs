@@ -17,8 +17,10 @@ fn main(boot: Boot) -> Result<(), Failure> {
     let release = xen.version().release().during("asking for the version")?;
     println!("Xen {release}, reached by {:?}", boot.xen);
     #[cfg(not(target_arch = "aarch64"))]
-    print_start_info(&boot)
-        .map_err(|_| Failure::new("reading the start info", "it names unreadable memory"))?;
+    if let Err(error) = print_start_info(&boot) {
+        println!("start info: {error}");
+        return Err(Failure::new("reading the start info", "it cannot be read"));
+    }
     let features = xen.version().features().during("asking for the features")?;
     features.iter().for_each(|feature| println!("feature {feature}"));
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
