@@ -1,13 +1,12 @@
 //! Ends the guest with a status, and handles panics.
 //!
 //! First a line on the console reports the status. Then the emulator's exit device is written, if
-//! there is one. Last, a hypercall shuts the domain down.
+//! there is one. Last, a hypercall shuts the domain down; on Arm, PSCI powers it off.
 
 use core::fmt::{self, Display};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use xen_hal::sched::Sched;
 use xen_pac::sched::ShutdownReason;
 
 use crate::{arch, println};
@@ -39,7 +38,7 @@ fn end(status: Status) -> ! {
         if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
     // If the call succeeds, it does not return. If there is no Xen, or Xen refuses, the vCPU halts
     // below.
-    let _ = arch::find_xen().map(|xen| Sched::new(xen).shutdown(reason));
+    arch::shut_down(reason);
     arch::stop()
 }
 

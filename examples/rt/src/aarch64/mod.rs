@@ -16,6 +16,8 @@ use dtoolkit::fdt::Fdt;
 use xen_hal::console::EmergencyConsole;
 use xen_hal::hypercall::{Hvc, Hypercall};
 use xen_hal::platform::VcpuId;
+use xen_hal::sched::Sched;
+use xen_pac::sched::ShutdownReason;
 
 use crate::{Failure, secondary as secondaries};
 
@@ -144,6 +146,15 @@ pub(crate) fn exit_emulator(status: u8) {
     semihosting::process::exit(2 * i32::from(status) + 1);
     #[cfg(not(feature = "semihosting"))]
     let _ = status;
+}
+
+/// Powers the machine off by PSCI, which has no other reasons; for these, ends the domain. Returns
+/// if there is no Xen, or Xen refuses.
+pub(crate) fn shut_down(reason: ShutdownReason) {
+    if reason == ShutdownReason::POWEROFF {
+        let _ = smccc::psci::system_off::<smccc::Hvc>();
+    }
+    let _ = find_xen().map(|xen| Sched::new(xen).shutdown(reason));
 }
 
 /// Stops the processor permanently.

@@ -19,9 +19,11 @@ use core::arch::{asm, global_asm};
 use xen_hal::hypercall::{AnyBackend, Hypercall, detect_with_page};
 use xen_hal::memory::{MapEntry, Memory};
 use xen_hal::platform::VcpuId;
+use xen_hal::sched::Sched;
 use xen_hal::start_info::{self, StartInfo};
 use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
 use xen_pac::elf_note::ElfNote;
+use xen_pac::sched::ShutdownReason;
 use xen_pac::start_info::HvmMemmapType;
 
 use crate::{Failure, Page, secondary as secondaries};
@@ -162,6 +164,11 @@ pub(crate) fn exit_emulator(status: u8) {
         asm!("out dx, ax", in("dx") PORT, in("ax") u16::from(status),
             options(nomem, nostack, preserves_flags));
     }
+}
+
+/// Ends the domain. Returns if there is no Xen, or Xen refuses.
+pub(crate) fn shut_down(reason: ShutdownReason) {
+    let _ = find_xen().map(|xen| Sched::new(xen).shutdown(reason));
 }
 
 /// Stops the processor permanently.
