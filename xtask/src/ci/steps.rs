@@ -280,7 +280,7 @@ fn guests() -> Vec<Step> {
             "guests-x86",
             "there, on real Xen, scenarios print their transcripts, and no event is lost",
             &[emulator::needs(X86), CORE_TOOLS].concat(),
-            vec![boot(X86, "version event-masks ipi grant soak")],
+            vec![boot(X86, "version event-masks ipi grant soak tiny")],
         ),
         guests_aarch64(),
         Step {
@@ -326,7 +326,10 @@ fn guests_aarch64() -> Step {
         "guests-aarch64",
         "the guests that run there build without a warning; a transcript, and no event is lost",
         &[emulator::needs(AARCH64), CORE_TOOLS, &[tools::RUST_WEB_CLIPPY]].concat(),
-        vec![build.env("CARGO_TARGET_DIR", "../../target/cross"), boot(AARCH64, "version soak")],
+        vec![
+            build.env("CARGO_TARGET_DIR", "../../target/cross"),
+            boot(AARCH64, "version soak tiny"),
+        ],
     )
 }
 
