@@ -46,8 +46,15 @@ const SCRIPTS: [(&str, &str); 8] = [
 ];
 
 /// The Xen tools that dom0 runs.
-const PROGRAMS: [&str; 6] =
-    ["xl", "xenstored", "xenconsoled", "xenconsole", "xen-init-dom0", "libxl-save-helper"];
+const PROGRAMS: [&str; 7] = [
+    "xl",
+    "xenstored",
+    "oxenstored",
+    "xenconsoled",
+    "xenconsole",
+    "xen-init-dom0",
+    "libxl-save-helper",
+];
 
 /// The modules that dom0 loads, below the kernel's drivers.
 const MODULES: [&str; 8] = [

@@ -182,7 +182,7 @@ pub fn proofs() -> impl Iterator<Item = Program> {
     let programs = PROGRAMS.iter().copied().filter(|program| {
         program.expected == Expected::Success
             && program.place != Place::Dom0
-            && ![LONG_SOAK, TEN_RESTORES, FIGURES, RATES].contains(&program.name)
+            && ![LONG_SOAK, TEN_RESTORES, FIGURES, RATES, RECONNECT].contains(&program.name)
     });
     // Only dom0 types into a shell.
     let typed = |program: Program| match program.name {
@@ -230,6 +230,9 @@ const fn soak(
 ) -> Program {
     Program { binary: "vcpus", command_lines, patience, ..program(name, Place::Everywhere, about) }
 }
+
+/// The guest for which dom0 runs another xenstore, in a boot of its own.
+const RECONNECT: &str = "reconnect";
 
 /// The cycles of saving that run only by their name.
 const TEN_RESTORES: &str = "restore-ten";
@@ -322,6 +325,7 @@ pub const PROGRAMS: &[Program] = &[
         "Answers dom0's pings, and echoes a TCP connection each way",
     ),
     recorded(EMBASSY_TCP, Source::Marked, "The same as tcp over embassy-net"),
+    program(RECONNECT, Place::Served, "Restarts the connection to xenstore; dom0 runs oxenstored"),
     program(RATES, Place::Served, "Measures requests a second of devices, beside C; takes gcc"),
     program(SHUTDOWN, Place::Served, "Prints its name from xenstore, and shuts down on request"),
     recorded("xenstore", Source::Marked, "Every operation of xenstore, and its errors"),
