@@ -326,7 +326,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// - `EPERM` in an unprivileged domain.
     /// - `ENODATA` if the hypervisor was linked without one.
-    /// - `ENOBUFS` if `N` is too small, `EINVAL` if it is 0.
+    /// - `ENOBUFS` if `N` is too small; before Xen 4.20, `EINVAL` if it is 0.
     /// - [`CommandError::Release`] before Xen 4.7.
     pub fn build_id<const N: usize>(&self) -> Result<([u8; N], usize), CommandError> {
         self.long(command::BuildId)

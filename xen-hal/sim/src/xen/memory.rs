@@ -124,6 +124,14 @@ const TOOLSTACK: [ToolstackRow; 13] = {
 };
 
 fn of_the_toolstack(call: &Call<'_>, command: u32, at: usize) -> Answer {
+    let profile = call.state.profile;
+    if command == command::MachineMemoryMap::NUMBER && !profile.is_arm() && profile.since(4, 19) {
+        return match call.domain().role {
+            // The number of ranges is the machine's.
+            Role::Control => call.reach(at, size_of::<XenMemoryMap>(), true).map(|()| 0),
+            _ => Err(Errno::EPERM),
+        };
+    }
     let row = TOOLSTACK.iter().find(|(number, ..)| *number == command).ok_or(Errno::ENOSYS)?;
     let (_, size, control, guest, on_arm) = *row;
     if call.state.profile.translates() {

@@ -118,7 +118,7 @@ fn build_id(call: &Call<'_>, at: usize) -> Answer {
     }
     let asked: XenBuildId = call.read(at)?;
     match asked.len as usize {
-        0 => Err(Errno::EINVAL),
+        0 if !call.state.profile.since(4, 20) => Err(Errno::EINVAL),
         room if room < BUILD_ID.len() => Err(Errno::ENOBUFS),
         _ => bytes(call, at + size_of::<XenBuildId>(), &BUILD_ID),
     }
@@ -130,9 +130,6 @@ fn long(call: &Call<'_>, at: usize, text: &str) -> Answer {
         return Ok(text.len());
     }
     let asked: XenVarbuf = call.read(at)?;
-    if asked.len == 0 {
-        return Err(Errno::EINVAL);
-    }
     if (asked.len as usize) < text.len() {
         return Err(Errno::ENOBUFS);
     }
