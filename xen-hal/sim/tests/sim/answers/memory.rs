@@ -406,3 +406,22 @@ fn a_batch_of_another_domains_pages_or_of_devices() {
         }
     });
 }
+
+#[test]
+fn the_control_domain_asks_for_the_machines_memory_map_since_4_19() {
+    const MACHINE_MEMORY_MAP: usize = 10;
+    let ask = |t: &Table, at: usize| t.raw(HypercallNr::MEMORY_OP, [MACHINE_MEMORY_MAP, at, 0]);
+    for (profile, minor, answer) in [
+        (Profile::DOM0, 18, ENOSYS),
+        (Profile::DOM0, 19, OK),
+        (Profile::DOMU, 18, ENOSYS),
+        (Profile::DOMU, 19, EPERM),
+    ] {
+        one(release(minor, profile), DomainConfig::new(), move |t| {
+            let mut none = [0_u64; 2];
+            t.is("an argument of zeros", ask(t, address(&mut none)), answer);
+            let nowhere = if answer == OK { EFAULT } else { answer };
+            t.is("an argument that is nowhere", ask(t, NOWHERE), nowhere);
+        });
+    }
+}
