@@ -19,18 +19,14 @@ fn main(boot: Boot) -> Result<(), Error> {
         let asked = store.submit(XsdSockmsgType::READ, &[b"name\0"])?;
         store.reconnect()?;
         let in_flight = store.answer(asked, &mut buffer);
-        println!("| reconnection {round}: in flight: {in_flight:?}");
-        if in_flight != Err(StoreError::Reset) {
-            return Err(StoreError::Malformed.into());
-        }
+        println!("reconnection {round}: in flight: {in_flight:?}");
+        assert_eq!(in_flight, Err(StoreError::Reset));
         let event = store.event(&mut buffer)?;
-        println!("| event: {event:?}");
-        if event != Some(StoreEvent::Reset) {
-            return Err(StoreError::Malformed.into());
-        }
-        println!("| the watch is gone: {}", !store.unwatch("data", "token")?);
+        println!("event: {event:?}");
+        assert_eq!(event, Some(StoreEvent::Reset));
+        assert!(!store.unwatch("data", "token")?, "the watch is gone");
         store.write("data/round", "here")?;
-        println!("| data/round: {}", store.read_str("data/round", &mut buffer)?);
+        assert_eq!(store.read_str("data/round", &mut buffer)?, "here");
     }
     Ok(())
 }
