@@ -259,9 +259,10 @@ impl Session {
         let patience = |name: &str| {
             program::all().find(|program| program.name == name).map_or(1, |one| one.patience)
         };
-        let seconds = match names {
-            [name] if !several => self.timeout * u64::from(patience(name)),
-            _ => self.timeout + LINUX_SECONDS,
+        let seconds = if several {
+            self.timeout + LINUX_SECONDS
+        } else {
+            self.timeout * u64::from(patience(names[0]))
         };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
