@@ -108,8 +108,9 @@ fn through(
     let active = call.state.domains[owner].grants.active.get(&reference);
     let is_refused = match active {
         Some(active) if active.by != me => true,
-        Some(active) if !writable || active.writers > 0 => false,
-        _ => entry.to != me || writable && entry.is_read_only(),
+        // Who may use an entry that is already in use is not asked again (`_set_status_v2`).
+        Some(active) => writable && active.writers == 0 && entry.is_read_only(),
+        None => entry.to != me || writable && entry.is_read_only(),
     };
     let (domain, reference) = entry.through;
     match call.target(domain) {

@@ -4,8 +4,6 @@ use xen_pac::grant_table::command;
 
 use crate::support::prelude::*;
 
-const TRANSITIVE: u16 = 3;
-
 fn query_size(t: &Table, dom: Domid) -> Told {
     let mut asked = GnttabQuerySize::new(dom);
     t.give_one(command::QuerySize, &mut asked).map(|_| asked.status)

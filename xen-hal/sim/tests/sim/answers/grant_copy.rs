@@ -242,6 +242,34 @@ fn a_copy_into_an_entry_in_use_looks_at_the_entry_again() {
 }
 
 #[test]
+fn whom_an_entry_in_use_names_is_not_asked_when_it_becomes_transitive() {
+    let control = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("done");
+    });
+    let grants = domain(guest(), |t| {
+        t.is("2", set_version(t, 2).0, OK);
+        map_table(t, 0);
+        let mut full = GrantEntryV2FullPage::ZEROED;
+        (full.hdr.flags, full.hdr.domid, full.frame) = (PERMIT, 1, t.frame(1));
+        put(t, 0, 8, full);
+        t.is("read", map(t, at(t, 9), host_map() | read_only(), 8, Domid(1)).0, OKAY);
+        let write = || copy(t, Frame(SELF, t.frame(3)), Grant(Domid(1), 8));
+        // It goes on to a reference of domain 0, which has fewer.
+        full.frame = u64::MAX;
+        for (what, to, flags, expected) in [
+            ("of another", 2, 0, BAD_GNTREF),
+            ("that may only be read", 1, READ_ONLY_ENTRY, GENERAL),
+        ] {
+            (full.hdr.flags, full.hdr.domid) = (TRANSITIVE | flags, to);
+            put(t, 0, 8, full);
+            t.is(what, write(), expected);
+        }
+        t.publish("done", 1);
+    });
+    several(Profile::DOM0, [control, grants]);
+}
+
+#[test]
 fn an_entry_in_use_that_becomes_transitive_is_not_copied() {
     one(Profile::DOM0, DomainConfig::new(), |t| {
         t.is("2", set_version(t, 2).0, OK);
@@ -250,7 +278,7 @@ fn an_entry_in_use_that_becomes_transitive_is_not_copied() {
         (full.hdr.flags, full.hdr.domid, full.frame) = (PERMIT, 0, t.frame(1));
         put(t, 0, 8, full);
         t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
-        full.hdr.flags = 3;
+        full.hdr.flags = TRANSITIVE;
         put(t, 0, 8, full);
         t.is("copied", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(2))), GENERAL);
     });

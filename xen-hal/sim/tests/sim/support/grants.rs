@@ -24,6 +24,7 @@ pub(crate) const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
 
 /// An entry that grants its page, and further flags.
 pub(crate) const PERMIT: u16 = 1;
+pub(crate) const TRANSITIVE: u16 = 3;
 pub(crate) const READ_ONLY_ENTRY: u16 = 1 << 2;
 pub(crate) const READING: u16 = 1 << 3;
 pub(crate) const WRITING: u16 = 1 << 4;
