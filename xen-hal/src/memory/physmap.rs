@@ -179,6 +179,10 @@ impl<H: Hypercall> Memory<H> {
     /// Moves `count` pages of the domain from the frames that start at `from` to the frames that
     /// start at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
     ///
+    /// If `to` is one of the frames after `from`, Xen before 4.20.4 and 4.21.2 moves the first page
+    /// onto the second, then the same page onto the third, and so on: all others are lost. Move
+    /// such a range in parts that do not overlap, the last part first.
+    ///
     /// # Errors
     ///
     /// As for [`add_to_physmap`](Self::add_to_physmap), and `EOVERFLOW` if a range wraps. Pages

@@ -112,6 +112,12 @@ impl Profile {
         self.since(4, 19)
     }
 
+    /// Returns whether Xen moves the last page of a range first if the new range begins within the
+    /// old one: since 4.20.4 and 4.21.2. Before, the first page moves on and covers all others.
+    pub(crate) fn moves_backwards(self) -> bool {
+        self.since(4, 20)
+    }
+
     /// Returns the counter's frequency in Hz: that of QEMU's processors, so that no result is a
     /// round number.
     pub(crate) const fn counter_frequency(self) -> u64 {

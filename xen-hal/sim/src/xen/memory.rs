@@ -274,7 +274,11 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap, start: u16) -> A
     if asked.idx.checked_add(count).is_none() || asked.gpfn.checked_add(count).is_none() {
         return Err(Errno::EOVERFLOW);
     }
-    for page in u64::from(start)..count {
+    let is_backwards = call.state.profile.moves_backwards()
+        && asked.gpfn > asked.idx
+        && asked.gpfn < asked.idx + count;
+    for done in u64::from(start)..count {
+        let page = if is_backwards { count - 1 - done } else { done };
         add_one(call, target, MapSpace::GMFN, asked.idx + page, asked.gpfn + page)?;
     }
     Ok(0)

@@ -85,6 +85,28 @@ fn a_page_moves_and_frees_what_it_covers() {
 }
 
 #[test]
+fn a_range_that_moves_into_itself_is_kept_since_4_20() {
+    let kept = [(17, 61, [None, None, Some(5)]), (20, 63, [Some(5), Some(6), Some(7)])];
+    for (minor, pages_left, there) in kept {
+        one(release(minor, Profile::DOMU), DomainConfig::new(), move |t| {
+            for page in 5..8 {
+                set_byte(t.page(page), 0, page as u8);
+            }
+            let (from, to) = (t.frame(5), t.frame(6));
+            let mut asked = XenAddToPhysmap::new(Domid::SELF, 3, MapSpace::GMFN_RANGE, from, to);
+            t.is("moved", (t.give(command::AddToPhysmap, &mut asked), pages(t)), (OK, pages_left));
+            for (page, expected) in (6..).zip(there) {
+                if let Some(expected) = expected {
+                    t.is("it has moved", byte(t.page(page), 0), expected);
+                }
+                let is_there = if expected.is_some() { OK } else { ENOENT };
+                t.is("it is there", remove(t, t.frame(page)), is_there);
+            }
+        });
+    }
+}
+
+#[test]
 fn the_shared_page_moves_on_x86_and_frees_memory() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
