@@ -226,17 +226,20 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     }
     let state = &mut *call.state;
     // The domain keeps the pages even if they cannot be mapped at the frames.
-    let pages: Vec<_> = (0..1_u64 << order)
-        .map_while(|page| {
-            let frame = state.frames.take_for(target, &state.memory)?;
-            Some((first.checked_add(page), frame))
-        })
-        .collect();
-    pages.len() == 1 << order
-        && pages.iter().all(|(gfn, page)| {
-            let mut add = |gfn| state.add_page(call.me, target, gfn, Entry::Ram(*page));
-            gfn.is_some_and(|gfn| add(gfn).is_ok())
-        })
+    let pages: Vec<_> =
+        (0..1 << order).map_while(|_| state.frames.take_for(target, &state.memory)).collect();
+    let is_complete = pages.len() == 1 << order;
+    let mut is_mapped = is_complete;
+    // x86 goes on with the next frame after one that it refuses, past the last to the first
+    // (`p2m_set_entry`).
+    for (index, page) in (0..).zip(pages).take_while(|_| is_complete) {
+        let gfn = first.wrapping_add(index);
+        is_mapped &= state.add_page(call.me, target, gfn, Entry::Ram(page)).is_ok();
+        if !is_mapped && state.profile.is_arm() {
+            break;
+        }
+    }
+    is_mapped
 }
 
 fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {

@@ -351,6 +351,14 @@ fn frames_beyond_those_that_have_addresses() {
             t.is("and taken back", reservation(t, DECREASE, Domid::SELF, frames, 0), done);
         });
     }
+    // The frame after the last is the first, and what cannot be mapped is charged.
+    let two_at_the_end = [(Profile::DOM0, (OK, OK, 66)), (ARM_DOM0, (OK, ENOENT, 66))];
+    for (profile, expected) in two_at_the_end {
+        one(profile, DomainConfig::new(), move |t| {
+            let populated = reservation(t, POPULATE, Domid::SELF, &mut [u64::MAX], 1);
+            t.is("two", (populated, remove(t, Domid::SELF, 0), pages(t)), expected);
+        });
+    }
     one(Profile::DOM0LESS, DomainConfig::new(), |t| {
         let at = |frame| add(t, Domid::SELF, 0, 0, frame);
         t.is("40 bits of addresses", [at(1 << 28), at((1 << 28) - 1)], [EINVAL, OK]);
