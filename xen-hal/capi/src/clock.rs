@@ -136,16 +136,12 @@ mod arch {
 
 #[cfg(target_arch = "aarch64")]
 mod arch {
-    use core::arch::asm;
-
     use xen_hal::clock::{CounterClock, SystemTime, TimeOffset};
     use xen_hal::hypercall::Errno;
+    use xen_hal::platform::VirtualTimer;
 
     use super::super::Counter;
     use super::super::events::XenEvents;
-
-    /// In `CNTV_CTL_EL0`: the timer is on.
-    const ON: u64 = 1;
 
     /// The virtual counter and the virtual timer.
     pub(crate) struct Time {
@@ -162,19 +158,18 @@ mod arch {
         }
 
         pub(super) fn set_timer(&self, at: SystemTime) -> Result<(), Errno> {
-            let ticks = self.clock.ticks_at(at);
-            // SAFETY: the program gave the timer to this library. The write touches no memory.
-            unsafe {
-                asm!("msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb", in(reg) ticks,
-                    in(reg) ON, options(nomem, nostack));
-            }
+            timer().set(self.clock.ticks_at(at));
             Ok(())
         }
 
         pub(super) fn stop_timer(&self) -> Result<(), Errno> {
-            // SAFETY: as above.
-            unsafe { asm!("msr cntv_ctl_el0, xzr", "isb", options(nomem, nostack)) };
+            timer().stop();
             Ok(())
         }
+    }
+
+    fn timer() -> VirtualTimer {
+        // SAFETY: the program gave the timer to this library, and handles its interrupt.
+        unsafe { VirtualTimer::new() }
     }
 }

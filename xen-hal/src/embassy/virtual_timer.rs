@@ -1,13 +1,12 @@
 //! Implements the time source of aarch64 with the virtual counter and each vCPU's virtual timer.
 
-use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Alarms, TimeSource};
 use crate::clock::{Clock, CounterClock, Instant, TimeOffset};
 use crate::hypercall::Errno;
-use crate::platform::VirtualCounter;
+use crate::platform::{self, VirtualCounter};
 
 /// The time source of aarch64: the virtual counter, and each vCPU's virtual timer. Its time is 0
 /// when the domain starts.
@@ -25,9 +24,11 @@ pub struct VirtualTimer {
     alarms: Alarms,
 }
 
-/// Bits of `CNTV_CTL_EL0`: the timer is on, and its interrupt is masked.
-const ON: u64 = 1;
-const MASKED: u64 = 1 << 1;
+/// The calling vCPU's timer.
+fn timer() -> platform::VirtualTimer {
+    // SAFETY: the kernel calls `on_interrupt` for the timer's interrupt, at EL1.
+    unsafe { platform::VirtualTimer::new() }
+}
 
 impl VirtualTimer {
     /// Creates the source.
@@ -39,10 +40,7 @@ impl VirtualTimer {
     /// Handles the interrupt of the calling vCPU's timer. The interrupt is level-triggered: if no
     /// task has a further alarm, this masks it.
     pub fn on_interrupt(&self) {
-        // SAFETY: the kernel gave the timer to this source. The write touches no memory.
-        unsafe {
-            asm!("msr cntv_ctl_el0, {}", "isb", in(reg) ON | MASKED, options(nomem, nostack));
-        };
+        timer().mask();
         self.alarms.check(self);
     }
 
@@ -66,11 +64,7 @@ impl TimeSource for VirtualTimer {
     fn set_timer(&self, at: Instant) -> Result<(), Errno> {
         let at = crate::clock::SystemTime::from_nanos(at.as_nanos());
         let ticks = self.clock().ok_or(Errno::EINVAL)?.ticks_at(at);
-        // SAFETY: as above.
-        unsafe {
-            asm!("msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb", in(reg) ticks,
-                in(reg) ON, options(nomem, nostack));
-        };
+        timer().set(ticks);
         Ok(())
     }
 

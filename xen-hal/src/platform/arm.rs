@@ -44,6 +44,89 @@ impl Counter for VirtualCounter {
     }
 }
 
+/// The virtual timer of the calling vCPU (`CNTV_CVAL_EL0`, `CNTV_CTL_EL0`), for kernels at EL1: the
+/// counterpart of x86's [singleshot timer](crate::vcpu::Vcpu::set_singleshot_timer).
+///
+/// Its interrupt is a private one of each vCPU, 27 unless the device tree names another, and
+/// [level-triggered](Self::mask). Xen keeps the timer while the vCPU sleeps, and wakes it.
+///
+/// ```
+/// use core::time::Duration;
+/// use xen_hal::clock::{Clock, CounterClock};
+/// use xen_hal::platform::{VirtualCounter, VirtualTimer};
+///
+/// fn wake_in(delay: Duration, clock: &CounterClock<VirtualCounter>, timer: VirtualTimer) {
+///     timer.set(clock.ticks_at(clock.now() + delay));
+/// }
+///
+/// fn timer_interrupt(timer: VirtualTimer) {
+///     timer.mask();
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualTimer(());
+
+/// Bits of `CNTV_CTL_EL0`: the timer is on, and its interrupt is masked.
+const TIMER_ON: u64 = 1;
+const TIMER_MASKED: u64 = 1 << 1;
+
+impl VirtualTimer {
+    /// Creates the handle.
+    ///
+    /// # Safety
+    ///
+    /// The program must run at EL1, with a handler for the timer's interrupt wherever interrupts
+    /// are on.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+
+    /// Starts the timer, which fires once the [counter](VirtualCounter) has reached `at`: at once
+    /// if it has. A timer that runs gets the new time.
+    #[inline]
+    pub fn set(&self, at: u64) {
+        // SAFETY: `new` requires EL1 and a handler. Without `nomem`, the handler sees the program's
+        // earlier writes.
+        unsafe {
+            asm!(
+                "msr cntv_cval_el0, {}",
+                "msr cntv_ctl_el0, {}",
+                "isb",
+                in(reg) at,
+                in(reg) TIMER_ON,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    /// Masks the interrupt until the timer is set again. The interrupt lasts until then, so its
+    /// handler calls this or [`set`](Self::set).
+    #[inline]
+    pub fn mask(&self) {
+        Self::control(TIMER_ON | TIMER_MASKED);
+    }
+
+    /// Stops the timer.
+    #[inline]
+    pub fn stop(&self) {
+        Self::control(0);
+    }
+
+    #[inline]
+    fn control(value: u64) {
+        // SAFETY: `new` requires EL1. The write raises no interrupt, and touches no memory.
+        unsafe {
+            asm!(
+                "msr cntv_ctl_el0, {}",
+                "isb",
+                in(reg) value,
+                options(nomem, nostack, preserves_flags)
+            );
+        }
+    }
+}
+
 /// Controls the interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. It
 /// does not change the FIQ mask: Xen sends no FIQs.
 #[derive(Clone, Copy, Debug)]

@@ -70,7 +70,7 @@ mod timer {
     pub(super) fn start(_: &Boot) -> Result<(), Failure> {
         interrupts::on_timer(|| FIRED.store(true, Ordering::Release));
         let counter = Counter::default();
-        interrupts::set_timer(counter.read() + counter.frequency() / 100);
+        interrupts::timer().set(counter.read() + counter.frequency() / 100);
         Ok(())
     }
 }

@@ -125,7 +125,7 @@ pub(super) extern "C" fn interrupt() {
     if number == ppi(&UPCALL_NUMBER) {
         UPCALL.call();
     } else if number == ppi(&TIMER_NUMBER) {
-        interrupts::mask_timer();
+        interrupts::timer().mask();
         TIMER.call();
     } else {
         panic!("expected an upcall or the timer, found {number:?} on vCPU {}", vcpus::current());

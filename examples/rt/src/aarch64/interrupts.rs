@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use xen_hal::platform::VirtualTimer;
 use xen_pac::hvm::CallbackVia;
 
 use crate::handler::TIMER;
@@ -18,14 +19,11 @@ pub fn on_timer(handler: fn()) {
     TIMER.set(handler);
 }
 
-/// Starts the calling vCPU's virtual timer, which fires once the counter has reached `at`.
-pub fn set_timer(at: u64) {
-    // SAFETY: the timer's interrupt has a handler. Without `nomem`, the handler sees the program's
-    // earlier writes.
-    unsafe {
-        asm!("msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb", in(reg) at, in(reg) 1_u64,
-            options(nostack));
-    }
+/// Returns the calling vCPU's virtual timer.
+#[must_use]
+pub const fn timer() -> VirtualTimer {
+    // SAFETY: the runtime is at EL1, and every vector has a handler.
+    unsafe { VirtualTimer::new() }
 }
 
 /// Turns interrupts on.
@@ -50,10 +48,4 @@ pub fn wait_until(mut done: impl FnMut() -> bool) {
         // handler.
         unsafe { asm!("wfi", "msr daifclr, #2", "isb", options(nostack)) };
     }
-}
-
-/// Masks the calling vCPU's virtual timer: its interrupt is a level.
-pub(super) fn mask_timer() {
-    // SAFETY: the value turns the timer on with its interrupt masked, and touches no memory.
-    unsafe { asm!("msr cntv_ctl_el0, {}", "isb", in(reg) 0b11_u64, options(nomem, nostack)) };
 }
