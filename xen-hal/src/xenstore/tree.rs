@@ -239,7 +239,15 @@ impl Parts {
 
     /// Takes the next part, which is in its place, and moves its names to the others. Returns the
     /// length of the list once it is whole. If the list has changed meanwhile, starts again.
-    pub(super) fn take(&mut self, part: &mut [u8]) -> Result<Option<usize>, StoreError> {
+    pub(super) fn take(
+        &mut self,
+        part: Result<&mut [u8], StoreError>,
+    ) -> Result<Option<usize>, StoreError> {
+        // A server that has no parts does not know the request.
+        let part = part.map_err(|error| match error {
+            StoreError::Refused(Errno::ENOSYS | Errno::EINVAL) => StoreError::Refused(Errno::E2BIG),
+            error => error,
+        })?;
         // The answer is the node's generation as text, a zero byte, and names. An empty name ends
         // the list.
         let end = part.iter().position(|byte| *byte == 0).ok_or(StoreError::Malformed)?;
@@ -382,7 +390,7 @@ pub trait Tree {
     ///
     /// As for [`read`](Self::read); [`StoreError::TooLong`] if the list is longer than the buffer;
     /// [`StoreError::Conflict`] if a long list changes at each attempt; `E2BIG` for a long list
-    /// from a server before Xen 4.9.
+    /// from a server before Xen 4.9, and from oxenstored.
     fn directory<'b>(
         &mut self,
         path: impl AsPath,
@@ -398,7 +406,7 @@ pub trait Tree {
             let offset = parts.offset()?;
             let rest = parts.rest(buffer);
             let payload = payload(path, offset.bytes())?;
-            length = parts.take(self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest)?)?;
+            length = parts.take(self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest))?;
         }
         let length = length.unwrap_or_default();
         Ok(Names(buffer.get(..length).unwrap_or_default()))

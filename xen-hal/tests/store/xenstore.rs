@@ -402,6 +402,27 @@ fn reply(send: impl Fn(&Script, u32)) -> Result<Vec<u8>, StoreError> {
 }
 
 #[test]
+fn a_server_without_parts_has_no_long_lists() {
+    // Before Xen 4.9, and oxenstored; and what is no answer to a request that is unknown.
+    for (to_parts, expected) in
+        [("ENOSYS", Errno::E2BIG), ("EINVAL", Errno::E2BIG), ("EACCES", Errno::EACCES)]
+    {
+        let (script, page) = Script::new();
+        let asked = Cell::new(0);
+        let xen = Xen::new(|| {
+            let id = script.read();
+            let answer = if asked.get() == 0 { "E2BIG" } else { to_parts };
+            asked.set(asked.get() + 1);
+            script.send(XsdSockmsgType::ERROR, id, answer.as_bytes());
+        });
+        let mut storage = [0; Store::STORAGE];
+        let mut store = Store::over_ring(&xen, page, PORT, &mut storage);
+        assert_eq!(store.directory("a", &mut [0; 64]).unwrap_err(), StoreError::Refused(expected));
+        assert_eq!(asked.get(), 2);
+    }
+}
+
+#[test]
 fn invalid_messages_of_the_server_are_errors_or_ignored() {
     const READ: XsdSockmsgType = XsdSockmsgType::READ;
     const ERROR: XsdSockmsgType = XsdSockmsgType::ERROR;

@@ -139,7 +139,7 @@ pub trait AsyncTree {
             let offset = parts.offset()?;
             let rest = parts.rest(buffer);
             let payload = payload(path, offset.bytes())?;
-            let part = self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest).await?;
+            let part = self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest).await;
             length = parts.take(part)?;
         }
         Ok(Names(buffer.get(..length.unwrap_or_default()).unwrap_or_default()))
