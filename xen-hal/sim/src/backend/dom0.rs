@@ -194,6 +194,7 @@ impl Program {
         let bitmaps = TwoLevel::new(shared);
         bitmaps.mask_all();
         let changes = xen.events().bind_virq(Virq::DOM_EXC, VcpuId(0))?;
+        lock(&world).store.set_release(xen.version().release()?);
         Ok(Self { guest, world, bitmaps, changes, targets: Vec::new(), served: Vec::new() })
     }
 

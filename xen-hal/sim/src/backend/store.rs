@@ -1,6 +1,7 @@
 //! Simulates the xenstore server: the tree, its permissions, watches and transactions. It answers
-//! as xenstored of Xen 4.17 does, with checks in the same order (`tools/xenstore/xenstored_core.c`,
-//! `xenstored_watch.c`, `xenstored_transaction.c`).
+//! as xenstored of Xen 4.17 and 4.20 does, with checks in the same order
+//! (`tools/xenstore/xenstored_core.c`, `xenstored_watch.c`, `xenstored_transaction.c`; in
+//! `tools/xenstored` since 4.18).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::format;
@@ -8,6 +9,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use xen_pac::base::Domid;
+use xen_pac::release::Release;
 use xen_pac::xenstore::{
     XENSTORE_ABS_PATH_MAX, XENSTORE_PAYLOAD_MAX, XENSTORE_REL_PATH_MAX, XsdSockmsg, XsdSockmsgType,
 };
@@ -18,18 +20,21 @@ use xen_hal::xenstore::{NodeAccess, Permission};
 /// The domain whose requests are always allowed.
 const PRIVILEGED: Domid = Domid(0);
 
-/// The quotas of an unprivileged domain: bytes in a node, nodes, watches, transactions, and
-/// permissions of a node.
-const NODE_MAX: usize = 2047;
+/// The quotas of an unprivileged domain: nodes, watches, transactions, and permissions of a node.
 const NODES_MAX: usize = 1000;
 const WATCHES_MAX: usize = 128;
 const TRANSACTIONS_MAX: usize = 10;
 const PERMISSIONS_MAX: usize = 5;
 
-/// The size of a node's header, and of each permission. A node's size also includes its value and
-/// the names of its children.
-const NODE_HEADER: usize = 24;
+/// The size of a permission.
 const NODE_PERMISSION: usize = 8;
+
+/// Returns the quota of a node's size: its permissions, its value and the names of its children. In
+/// the server, a node and its header of 24 bytes have less than 2048 bytes; since 4.18, the header
+/// has 16, and 2048 are allowed.
+fn node_max(release: Release) -> usize {
+    if release < Release::new(4, 18) { 2047 - 24 } else { 2048 - 16 }
+}
 
 /// Returns the directory at which a domain's relative paths start.
 pub(super) fn home(domain: Domid) -> String {
@@ -59,6 +64,8 @@ pub(super) fn home(domain: Domid) -> String {
 pub struct StoreServer {
     nodes: Nodes,
     clients: BTreeMap<u16, Client>,
+    /// The most bytes of a node of an unprivileged domain.
+    node_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -109,17 +116,23 @@ impl Default for StoreServer {
 }
 
 impl StoreServer {
-    /// Creates a store with the root and `/local/domain`.
+    /// Creates a store with the root and `/local/domain`, as in Xen 4.17.
     #[must_use]
     pub fn new() -> Self {
         let nodes = Nodes { all: BTreeMap::new(), generation: 0 };
-        let mut server = Self { nodes, clients: BTreeMap::new() };
+        let node_max = node_max(Release::new(4, 17));
+        let mut server = Self { nodes, clients: BTreeMap::new(), node_max };
         server.clients.insert(PRIVILEGED.0, Client::default());
         let owner = Permission { domain: PRIVILEGED, access: NodeAccess::None };
         let root = Node { value: Vec::new(), permissions: [owner].into(), generation: 0 };
         server.nodes.all.insert("/".to_string(), root);
         server.set("/local/domain", "");
         server
+    }
+
+    /// Answers as the server of another release. The size that a node may have differs.
+    pub fn set_release(&mut self, release: Release) {
+        self.node_max = node_max(release);
     }
 
     /// Starts to serve a domain.
@@ -365,9 +378,10 @@ impl StoreServer {
     fn write(&mut self, from: Domid, transaction: Option<u32>, path: &str, value: &[u8]) -> Answer {
         let (path, found) = self.look_up(from, transaction, path, writes)?;
         if found {
+            let node_max = self.node_max;
             let nodes = self.at_mut(from, transaction);
             let size = nodes.size(&path) - nodes.all[&path].value.len() + value.len();
-            if from != PRIVILEGED && size > NODE_MAX {
+            if from != PRIVILEGED && size > node_max {
                 return Err(Errno::ENOSPC);
             }
             let generation = nodes.next_generation();
@@ -390,6 +404,7 @@ impl StoreServer {
         path: &str,
         value: &[u8],
     ) -> Result<(), Errno> {
+        let node_max = self.node_max;
         let nodes = self.at_mut(from, transaction);
         let above = nodes.above(path).to_string();
         let mut permissions = nodes.all[&above].permissions.clone();
@@ -402,8 +417,8 @@ impl StoreServer {
         let owned = nodes.all.values().filter(|node| node.permissions[0].domain == from).count();
         // The parent's size includes the name of its new child.
         let name = paths[0].len() - begin;
-        let size = NODE_HEADER + permissions.len() * NODE_PERMISSION + value.len();
-        let too_large = size.max(nodes.size(&above) + name) > NODE_MAX;
+        let size = permissions.len() * NODE_PERMISSION + value.len();
+        let too_large = size.max(nodes.size(&above) + name) > node_max;
         if from != PRIVILEGED && (owned + paths.len() > NODES_MAX || too_large) {
             return Err(Errno::ENOSPC);
         }
@@ -662,11 +677,11 @@ impl Nodes {
         below.map(move |name| &name[begin..]).filter(|name| !name.contains('/'))
     }
 
-    /// Returns the size of a node in the server.
+    /// Returns the size of a node in the server, without its header.
     fn size(&self, path: &str) -> usize {
         let node = &self.all[path];
         let children: usize = self.children(path).map(|name| name.len() + 1).sum();
-        NODE_HEADER + node.permissions.len() * NODE_PERMISSION + node.value.len() + children
+        node.permissions.len() * NODE_PERMISSION + node.value.len() + children
     }
 
     fn list(&self, path: &str) -> Vec<u8> {

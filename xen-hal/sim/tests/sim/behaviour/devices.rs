@@ -1,6 +1,7 @@
 //! The control domain's services, beside what was recorded on real Xen.
 
 use std::fmt::Arguments;
+use std::fs;
 use std::sync::{Arc, Mutex};
 
 use programs::{DISTURB, DISTURBED, browse, probe};
@@ -10,7 +11,7 @@ use xen_pac::base::Domid;
 use xen_sim::backend::Dom0;
 use xen_sim::{DomainConfig, FaultRates, Guest, Hypervisor, Machine, Profile};
 
-use crate::support::ARM_DOM0;
+use crate::support::{ARM_DOM0, release};
 
 /// Runs a program in a domU, which that control domain serves.
 fn run(
@@ -39,32 +40,42 @@ fn open_store(guest: Guest, storage: &mut [u8]) -> Result<Store<'_, Hypervisor>,
 
 #[test]
 fn xenstore_answers_as_recorded() {
-    let recorded = include_str!(
-        "../../../../../examples/conformance/transcripts/x86_64-domu-4.17/xenstore.txt"
-    );
-    let recorded: Vec<&str> = recorded.lines().filter(|line| !line.starts_with('#')).collect();
-    let rates = [FaultRates::none(), FaultRates::storm()];
-    let cases = rates.map(|rates| [(Profile::DOM0, rates), (ARM_DOM0, rates)]);
-    for (profile, rates) in cases.into_iter().flatten() {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&lines);
-        let dom0 = Dom0::new();
-        let mut is_disturbed = false;
-        dom0.operate(Domid(1), move |guest| {
-            if !is_disturbed && guest.printed.contains(DISTURB) {
-                guest.store.set(&format!("/local/domain/1/{DISTURBED}"), "dom0");
-                guest.typed.push(b'\n');
-                is_disturbed = true;
-            }
-        });
-        run(&dom0, profile, 7, rates, move |guest| {
-            let (mut console, mut storage) = (open_console(guest)?, [0; Store::STORAGE]);
-            let mut store = open_store(guest, &mut storage)?;
-            let tell = &mut |line: Arguments<'_>| told.lock().unwrap().push(line.to_string());
-            probe(&mut store, &mut console, tell)
-        });
-        assert_eq!(*lines.lock().unwrap(), recorded);
+    for (platform, profile) in [
+        ("x86_64-domu-4.17", Profile::DOM0),
+        ("x86_64-domu-4.20", release(20, Profile::DOM0)),
+        ("x86-domu-4.17", Profile::DOM0),
+        ("x86-domu-4.20", release(20, Profile::DOM0)),
+        ("aarch64-domu-4.17", ARM_DOM0),
+    ] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/conformance/transcripts");
+        let recorded = fs::read_to_string(format!("{folder}/{platform}/xenstore.txt")).unwrap();
+        let recorded: Vec<&str> = recorded.lines().filter(|line| !line.starts_with('#')).collect();
+        for rates in [FaultRates::none(), FaultRates::storm()] {
+            assert_eq!(probed(profile, rates), recorded, "{platform}");
+        }
     }
+}
+
+/// Returns the lines of the program that was recorded.
+fn probed(profile: Profile, rates: FaultRates) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&lines);
+    let dom0 = Dom0::new();
+    let mut is_disturbed = false;
+    dom0.operate(Domid(1), move |guest| {
+        if !is_disturbed && guest.printed.contains(DISTURB) {
+            guest.store.set(&format!("/local/domain/1/{DISTURBED}"), "dom0");
+            guest.typed.push(b'\n');
+            is_disturbed = true;
+        }
+    });
+    run(&dom0, profile, 7, rates, move |guest| {
+        let (mut console, mut storage) = (open_console(guest)?, [0; Store::STORAGE]);
+        let mut store = open_store(guest, &mut storage)?;
+        let tell = &mut |line: Arguments<'_>| told.lock().unwrap().push(line.to_string());
+        probe(&mut store, &mut console, tell)
+    });
+    std::mem::take(&mut lines.lock().unwrap())
 }
 
 #[test]
