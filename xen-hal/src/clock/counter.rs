@@ -144,20 +144,20 @@ impl Tick {
 ///     frequency: u64,
 ///     entry_time: impl Fn() -> SystemTime,
 /// ) -> Result<Option<CounterClock<C>>, Errno> {
-///     let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
-///     let mut ahead = Duration::from_micros(10);
+///     let shortest = Duration::from_micros(10);
+///     let (mut offset, mut samples, mut ahead) = (TimeOffset::UNKNOWN, 0, shortest);
 ///     // Bounded: the vCPU does not sleep if an event of its own is pending.
-///     for _ in 0..64 {
+///     for _ in 0..256 {
 ///         let (last, before) = (entry_time(), counter.read());
 ///         Sched::new(xen).poll(&[], Some(last + ahead))?;
 ///         let (entry, after) = (entry_time(), counter.read());
 ///         if entry == last {
-///             // The deadline had passed, so the vCPU did not sleep.
-///             ahead = (ahead * 2).min(Duration::from_millis(10));
+///             // The deadline had passed, so the vCPU did not sleep: it may have run for long.
+///             ahead = (ahead * 2).min(Duration::from_secs(60));
 ///             continue;
 ///         }
 ///         offset = offset.narrow(frequency, before, entry, after);
-///         samples += 1;
+///         (samples, ahead) = (samples + 1, shortest);
 ///         if samples == 8 {
 ///             return Ok(CounterClock::new(counter, frequency, offset));
 ///         }
