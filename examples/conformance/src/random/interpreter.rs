@@ -6,7 +6,7 @@ use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 use xen_hal::event::Events;
 use xen_hal::hypercall::{Errno, Hypercall, check};
-use xen_hal::platform::{AddressSpace, VcpuId};
+use xen_hal::platform::{AddressSpace, PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::command::Command as _;
 use xen_pac::grant_table::{
@@ -38,6 +38,9 @@ const MEMORY_COMMAND: u32 = 0x3f;
 const BYTES: usize = 512;
 /// An address without memory.
 const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
+
+/// The kinds of what a page is filled with.
+const PATTERNS: u64 = 64;
 
 /// Replaces the peer's number in lines.
 const NUMBER_OF_PEER: u32 = 0x7fee;
@@ -124,6 +127,10 @@ impl Write for Digest<'_> {
     }
 }
 
+fn hash(words: impl Iterator<Item = u32>) -> u32 {
+    words.fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
+}
+
 struct Answer(isize);
 
 impl fmt::Display for Answer {
@@ -186,6 +193,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         // A toolstack fills the reserved entries.
         let table = new.page(TABLE);
         (0..RESERVED).step_by(8).for_each(|byte| new.set(table + byte, 0_u64));
+        (SPARE..TARGETS).for_each(|page| new.fill(new.frames[page], page as u64));
         new.pages = new.reservation();
         new.before = new.look();
         Ok(new)
@@ -220,8 +228,12 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             .fold(0, |value, byte| value | u64::from(self.word::<u8>(at + byte)) << (byte * 8))
     }
 
+    fn argument(&self) -> usize {
+        self.page(ARGUMENT) + BYTES
+    }
+
     fn clear_argument(&self) -> usize {
-        let at = self.page(ARGUMENT);
+        let at = self.argument();
         (0..BYTES).step_by(8).for_each(|byte| self.set(at + byte, 0_u64));
         at
     }
@@ -233,7 +245,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             Value::Physical(page, offset) => (self.frames[page] << 12) + offset,
             Value::Handle(page) => self.handles[page],
             Value::Page(page, offset) => self.page(page) as u64 + offset,
-            Value::Argument(offset) => (self.page(ARGUMENT) + offset) as u64,
+            Value::Argument(offset) => (self.argument() + offset) as u64,
             Value::Nowhere => NOWHERE as u64,
             Value::Me => self.me,
             Value::Peer => self.plan.peer,
@@ -307,7 +319,7 @@ impl<'a, M: Machine> Interpreter<'a, M> {
             self.call(HypercallNr::MEMORY_OP.0, [command as usize, at, 0, 0])
         };
         for frame in 0..LOW_FRAMES {
-            let list = self.page(ARGUMENT) + LIST;
+            let list = self.argument() + LIST;
             if !self.plan.is_arm && ask(memory::DecreaseReservation::NUMBER, list, frame) == 1 {
                 ask(memory::IncreaseReservation::NUMBER, 0, 0);
             }
@@ -354,18 +366,31 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         word & !0xffff | number
     }
 
+    /// The same in the upper half: in the first word of an entry of the grant table.
+    fn head(&self, word: u32) -> u32 {
+        self.without_numbers(word.rotate_left(16)).rotate_right(16)
+    }
+
+    /// Replaces what differs from run to run in a word of a page: the frame and the domain of an
+    /// entry of the grant table, whose pages come and go too.
+    fn without_host(&self, index: usize, word: u32) -> u32 {
+        let is_frame = if self.version == 2 { index % 4 == 2 } else { index % 2 == 1 };
+        let page = self.frames.iter().position(|frame| *frame as u32 == word);
+        match page.filter(|_| is_frame) {
+            Some(page) => u32::MAX - page as u32,
+            None => self.head(word),
+        }
+    }
+
     fn look(&self) -> Shared {
         let page = self.page(0);
         let bits = |from: usize| core::array::from_fn(|byte| self.word::<u8>(page + from + byte));
         // Frames and the caller's number differ from run to run: only the flags and the other
         // domains of entries count.
         let stride = if self.version == 2 { 16 } else { 8 };
-        let hash = |at: usize, stride: usize, word: &dyn Fn(u32) -> u32| {
-            (0..ENTRIES).step_by(stride).fold(0x811c_9dc5_u32, |hash, byte| {
-                (hash ^ word(self.word::<u32>(at + byte))).wrapping_mul(0x0100_0193)
-            })
+        let words = |at: usize, stride: usize| {
+            (0..ENTRIES).step_by(stride).map(move |byte| self.word::<u32>(at + byte))
         };
-        let entry = |word: u32| self.without_numbers(word.rotate_left(16)).rotate_right(16);
         let block = |vcpu: usize, offset: usize| {
             Some(self.blocks[vcpu]).filter(|at| *at != 0).map(|at| at + offset)
         };
@@ -378,8 +403,8 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 let found = block(vcpu, selector).map_or(0, |at| self.word::<usize>(at));
                 if self.plan.bits == 32 { usize::from(found != 0) } else { found }
             }),
-            entries: hash(self.page(TABLE), stride, &entry),
-            status: if self.version == 2 { hash(self.page(STATUS), 4, &|word| word) } else { 0 },
+            entries: hash(words(self.page(TABLE), stride).map(|word| self.head(word))),
+            status: if self.version == 2 { hash(words(self.page(STATUS), 4)) } else { 0 },
         }
     }
 
@@ -566,6 +591,11 @@ impl<'a, M: Machine> Interpreter<'a, M> {
                 self.mapped.iter_mut().flatten().for_each(|mapped| mapped.is_released = true);
                 self.empty_targets();
             }
+            (HypercallNr::MEMORY_OP, _)
+                if command & MEMORY_COMMAND == memory::PopulatePhysmap::NUMBER && answer >= 0 =>
+            {
+                self.fill_populated(step);
+            }
             (HypercallNr::MEMORY_OP, memory::AddToPhysmap::NUMBER)
             | (HypercallNr::MEMORY_OP, memory::AddToPhysmapBatch::NUMBER) => {
                 self.put_back(0, 0, 0);
@@ -734,8 +764,8 @@ impl<'a, M: Machine> Interpreter<'a, M> {
         Ok(())
     }
 
-    /// Prints what no shared page shows: what is at the pages that come and go, how many pages the
-    /// domain has, and the state of each port.
+    /// Prints what no shared page shows: what is at the pages that come and go, as a hash, how many
+    /// pages the domain has, and the state of each port.
     pub(super) fn survey(&mut self, number: u32) {
         let mut line = Text::new();
         let _ = self.frames(&mut line);
@@ -749,22 +779,59 @@ impl<'a, M: Machine> Interpreter<'a, M> {
     }
 
     fn frames(&self, line: &mut Text) -> fmt::Result {
-        use xen_pac::grant_table::GnttabCopy;
         write!(line, "{:+}", self.reservation() - self.pages)?;
         for page in SPARE..TARGETS + 4 {
-            let at = self.clear_argument();
-            let word = size_of::<usize>();
-            self.put(at + offset_of!(GnttabCopy, source.u), word, self.frames[page]);
-            self.put(at + offset_of!(GnttabCopy, source.domid), 2, Domid::SELF.0.into());
-            self.put(at + offset_of!(GnttabCopy, dest.u), word, self.frames[KEPT]);
-            self.put(at + offset_of!(GnttabCopy, dest.domid), 2, Domid::SELF.0.into());
-            self.put(at + offset_of!(GnttabCopy, len), 2, 8);
-            let command = grant::Copy::NUMBER as usize;
-            let answer = self.call(HypercallNr::GRANT_TABLE_OP.0, [command, at, 1, 0]);
-            let status = self.word::<i16>(at + offset_of!(GnttabCopy, status));
-            write!(line, " {}", if answer == 0 { status.into() } else { answer })?;
+            match self.copy(self.frames[page], self.frames[KEPT]) {
+                0 => {
+                    let kept = self.page(KEPT);
+                    let words = (0..PAGE_SIZE).step_by(4).map(|byte| self.word(kept + byte));
+                    let words =
+                        words.enumerate().map(|(index, word)| self.without_host(index, word));
+                    write!(line, " {:04x}", hash(words) >> 16)?;
+                }
+                error => write!(line, " {error}")?,
+            }
         }
         Ok(())
+    }
+
+    /// Copies a page of the domain to another, by their frames. Returns the answer, or the status.
+    fn copy(&self, from: u64, to: u64) -> isize {
+        use xen_pac::grant_table::GnttabCopy;
+        let at = self.clear_argument();
+        let word = size_of::<usize>();
+        self.put(at + offset_of!(GnttabCopy, source.u), word, from);
+        self.put(at + offset_of!(GnttabCopy, source.domid), 2, Domid::SELF.0.into());
+        self.put(at + offset_of!(GnttabCopy, dest.u), word, to);
+        self.put(at + offset_of!(GnttabCopy, dest.domid), 2, Domid::SELF.0.into());
+        self.put(at + offset_of!(GnttabCopy, len), 2, PAGE_SIZE as u64);
+        let command = grant::Copy::NUMBER as usize;
+        let answer = self.call(HypercallNr::GRANT_TABLE_OP.0, [command, at, 1, 0]);
+        if answer == 0 {
+            isize::from(self.word::<i16>(at + offset_of!(GnttabCopy, status)))
+        } else {
+            answer
+        }
+    }
+
+    /// Fills the pages that a step populated: Xen gives pages with what was in them. An extent has
+    /// one page or two, and the frame after the last is the first.
+    fn fill_populated(&self, step: &Step) {
+        let extents = step.element(0).filter(|(field, _)| field.kind == Kind::Spare);
+        for (index, (_, value)) in (u64::from(step.number)..).zip(extents) {
+            let frame = self.resolve(value);
+            self.fill(frame, index);
+            self.fill(frame.wrapping_add(1) & self.plan.greatest(), index + 1);
+        }
+    }
+
+    /// Fills the page at a frame, if there is one. The low bits of each byte are clear, so that an
+    /// entry of the grant table that a copy makes of it grants nothing.
+    fn fill(&self, frame: u64, pattern: u64) {
+        let word = pattern % PATTERNS * (256 / PATTERNS) * (u64::MAX / 255);
+        let kept = self.page(KEPT);
+        (0..PAGE_SIZE).step_by(8).for_each(|byte| self.set(kept + byte, word));
+        self.copy(self.frames[KEPT], frame);
     }
 
     fn ports(&self, ports: core::ops::Range<u64>, line: &mut Text) -> fmt::Result {

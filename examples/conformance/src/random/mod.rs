@@ -12,11 +12,12 @@ use interpreter::Interpreter;
 pub use peer::{await_end, offer};
 use step::Step;
 
-/// The pages of a program: for areas that Xen writes, for copies, the status of grants, the
-/// argument, the grant table, and vCPUs' blocks. Page 0 is the page shared with Xen.
-const AREAS: usize = 1;
-const KEPT: usize = 2;
-const STATUS: usize = 3;
+/// The pages of a program: for copies, the status of grants, for areas that Xen writes, the
+/// argument, the grant table, and vCPUs' blocks. Page 0 is the page shared with Xen. An area can
+/// reach into the page after it, where the argument begins further on.
+const KEPT: usize = 1;
+const STATUS: usize = 2;
+const AREAS: usize = 3;
 const ARGUMENT: usize = 4;
 const TABLE: usize = 5;
 const BLOCKS: usize = 6;
