@@ -9,6 +9,7 @@ mod echo;
 #[cfg(feature = "embassy")]
 mod embassy;
 mod files;
+mod peers;
 mod probe;
 mod restore;
 mod tcp;
@@ -18,6 +19,7 @@ pub use echo::echo;
 #[cfg(feature = "embassy")]
 pub use embassy::embassy_tcp;
 pub use files::files;
+pub use peers::{Arrivals, OFFERED, Peer, accept, offer};
 pub use probe::{DISTURB, DISTURBED, probe};
 pub use restore::{Deliveries, DevicePages, Services, restore};
 pub use tcp::{Addresses, CLIENT_LINE, CLIENT_LINES, CLIENT_PORT, SERVER_PORT, tcp_echo};

@@ -8,31 +8,42 @@ mod peer;
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt::Arguments;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peer::{ADDRESSES, Peer};
-use programs::{Deliveries, DevicePages, Services, files, restore, tcp_echo};
+use programs::{
+    Arrivals, Deliveries, DevicePages, OFFERED, Peer as Sharing, Services, accept, echo, files,
+    offer, restore, tcp_echo,
+};
 use xen_hal::Xen;
 use xen_hal::blk::BlockDevice;
 use xen_hal::clock::Monotonic;
 use xen_hal::console::Console;
-use xen_hal::grant::{GrantRefAllocator, GrantTable, GrantTablePlace, Page};
+use xen_hal::grant::{
+    Access, ForeignGrant, GrantRefAllocator, GrantTable, GrantTablePlace, MapRequest, MapTarget,
+    Page,
+};
 use xen_hal::hypercall::Errno;
+use xen_hal::memory::{Extent, WidthLatch};
 use xen_hal::net::NetDevice;
-use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::platform::{AddressSpace as _, Interrupts, VcpuId};
 use xen_hal::ring::{DevicePage, YieldWait};
 use xen_hal::suspend::Setup;
 use xen_hal::vcpu::{Area, LongMode};
 use xen_hal::xenstore::Store;
+use xen_pac::base::Domid;
 use xen_pac::hvm::CallbackVia;
+use xen_pac::shared_info::SharedInfo;
 use xen_sim::backend::{Device, Disk, Dom0, Network, Operator};
 use xen_sim::{
     Arch, DomainConfig, DomainSpace, FaultRates, Guest, Hypervisor, Machine, Profile, Role,
     VirtualCounter,
 };
 
+use super::machine::ARM_INTERRUPT;
 use super::{PLATFORMS, Platform, recorded};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -111,6 +122,104 @@ fn lent(guest: Guest, index: usize) -> Outcome<DevicePage<'static>> {
 }
 
 #[test]
+fn lines_are_echoed_as_recorded() {
+    for on in served() {
+        let program = |_, mut console: GuestConsole, _| Ok(echo(&mut console)?);
+        let mut is_typed = false;
+        let lines = run(on, FaultRates::new(), [], program, move |guest| {
+            if !is_typed && !guest.printed.is_empty() {
+                guest.typed.extend_from_slice(b"hello\ntwo words\nquit\n");
+                is_typed = true;
+            }
+        });
+        compare(on, "echo", &lines);
+    }
+}
+
+#[test]
+fn a_page_is_shared_as_recorded() {
+    let shares = PLATFORMS.iter().filter(|on| recorded(on, "peers").is_some());
+    for (on, (seed, rates)) in
+        shares.flat_map(|on| [(on, (1, FaultRates::new())), (on, (2, FaultRates::storm()))])
+    {
+        let profile = Profile { is_compat: false, ..on.profile() };
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let machine = Machine::new(profile, seed).expect("there is memory");
+        let mut machine = machine.fault_rates(rates).dummy_policy();
+        let config = match profile.role {
+            Role::Guest => {
+                let idle = |_| Ok::<(), Errno>(());
+                machine.domain(DomainConfig::dom0(), idle).expect("there is memory for dom0");
+                DomainConfig::domu()
+            }
+            role => DomainConfig::new().role(role),
+        };
+        for (domain, work) in [offers, accepts].into_iter().enumerate() {
+            let told = Arc::clone(&lines);
+            let program = move |guest| {
+                let print = &mut |line: Arguments<'_>| {
+                    told.lock().expect("no vCPU panics").push((domain, line.to_string()));
+                };
+                work(guest, profile.arch, print)
+            };
+            machine.domain(config, program).expect("there is memory");
+        }
+        machine.run().expect("both domains succeed");
+        let mut lines = lines.lock().expect("no vCPU panics").clone();
+        if on.name.starts_with("aarch64-domu-") {
+            // There, the lines of one domain's UART follow those of the other's.
+            lines.sort_by_key(|(domain, _)| *domain);
+        }
+        let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+        compare(on, "peers", &lines);
+    }
+}
+
+/// Attaches the events of one of two domains, and calls a function with what both use.
+fn sharing(
+    guest: Guest,
+    arch: Arch,
+    print: &mut dyn FnMut(Arguments<'_>),
+    work: impl FnOnce(SharedInfo<'static>, Sharing<'_>) -> Outcome<()>,
+) -> Outcome<()> {
+    let arrivals: &Arrivals = Box::leak(Box::default());
+    let (latch, interrupt) = match CallbackVia::vector(0xf3) {
+        Ok(via) if arch == Arch::X86 => (Xen::new(guest.xen()).hvm().set_callback_via(via)?, 0xf3),
+        _ => (WidthLatch::new(guest.xen())?, ARM_INTERRUPT),
+    };
+    // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
+    let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+    arrivals.attach(shared);
+    guest.on_interrupt(interrupt, || arrivals.handle());
+    work(shared, Sharing { arrivals, wait_until: &|done| guest.wait_until(done), print })
+}
+
+fn offers(guest: Guest, arch: Arch, print: &mut dyn FnMut(Arguments<'_>)) -> Outcome<()> {
+    sharing(guest, arch, print, |_, peer| {
+        let (table, _) = memory(guest, 0)?;
+        Ok(offer(guest.xen(), &table, page(guest, 2)?, Domid(2), peer)?)
+    })
+}
+
+fn accepts(guest: Guest, arch: Arch, print: &mut dyn FnMut(Arguments<'_>)) -> Outcome<()> {
+    sharing(guest, arch, print, |shared, peer| {
+        let place = guest.page(2).cast();
+        let frame = guest.space().frame_of(guest.page(2)).ok_or(Errno::EFAULT)?;
+        // SAFETY: nothing uses the page.
+        unsafe { Xen::new(guest.xen()).memory().decrease_reservation([frame], Extent::PAGE) }?;
+        // SAFETY: the frame is empty, and used through the target only.
+        let target = unsafe { MapTarget::new(&guest.space(), place) }?;
+        let of = ForeignGrant { domain: Domid(1), reference: OFFERED };
+        let map = &mut |target| {
+            let request = MapRequest { of, access: Access::ReadWrite, target };
+            // SAFETY: the grant is another domain's.
+            unsafe { Xen::new(guest.xen()).grants().map(request) }
+        };
+        Ok(accept(guest.xen(), shared, target, Domid(1), map, peer)?)
+    })
+}
+
+#[test]
 fn a_file_system_is_kept_as_recorded() {
     for on in served() {
         let disk = Disk::new(DISKS[0]);
@@ -161,7 +270,7 @@ fn embassy_s_sockets_echo_as_recorded() {
             let (tx, rx) = Box::leak(pages.into_boxed_slice()).split_at_mut(9);
             let xen = guest.xen();
             let net = NetDevice::connect(xen, &mut store, "device/vif/0", table, tx, rx)?;
-            let print = |line: std::fmt::Arguments<'_>| {
+            let print = |line: Arguments<'_>| {
                 LINES.lock().expect("no vCPU panics").push(line.to_string());
             };
             Ok(embassy_net::run(guest, net, print)?)
@@ -185,7 +294,7 @@ fn a_suspended_domain_prints_the_recorded_lines() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let printed = Arc::clone(&lines);
         let program = move |guest: Guest, console, store| {
-            let mut print = |line: std::fmt::Arguments<'_>| {
+            let mut print = |line: Arguments<'_>| {
                 let line = line.to_string();
                 if line == "cancelled:" {
                     guest.set_fault_rates(FaultRates { cancelled_suspends: 0, ..rates });
@@ -235,7 +344,7 @@ fn suspended(
     guest: Guest,
     mut console: GuestConsole,
     mut store: GuestStore,
-    print: &mut dyn FnMut(std::fmt::Arguments<'_>),
+    print: &mut dyn FnMut(Arguments<'_>),
 ) -> Outcome<()> {
     let time_line: &Monotonic = Box::leak(Box::new(Monotonic::new()));
     let refs: &GrantRefAllocator<1> = Box::leak(Box::default());

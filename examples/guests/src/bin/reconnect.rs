@@ -19,10 +19,10 @@ fn main(boot: Boot) -> Result<(), Error> {
         let asked = store.submit(XsdSockmsgType::READ, &[b"name\0"])?;
         store.reconnect()?;
         let in_flight = store.answer(asked, &mut buffer);
-        println!("reconnection {round}: in flight: {in_flight:?}");
+        println!("| reconnection {round}: in flight: {in_flight:?}");
         assert_eq!(in_flight, Err(StoreError::Reset));
         let event = store.event(&mut buffer)?;
-        println!("event: {event:?}");
+        println!("| event: {event:?}");
         assert_eq!(event, Some(StoreEvent::Reset));
         assert!(!store.unwatch("data", "token")?, "the watch is gone");
         store.write("data/round", "here")?;
