@@ -31,7 +31,8 @@ pub struct Arguments {
     /// List the platforms, scenarios and programs.
     #[arg(long)]
     list: bool,
-    /// Boot all scenarios and programs, and print the matrix of results and times.
+    /// Boot all scenarios and programs, and print the matrix of results and times. The route vmx
+    /// with Xen 4.20 must be named.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
     /// Boot this ELF file, or this Image for Arm. The exit status is 0 if the image reports
@@ -186,7 +187,9 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         if !arguments.all {
             expect_place(program, &platforms, arguments)?;
         }
-        for platform in platforms.iter().filter(|platform| program.runs_on(**platform)) {
+        let is_chosen =
+            |on: &&Platform| program.runs_on(**on) && !(is_default && on.is_only_by_name());
+        for platform in platforms.iter().filter(is_chosen) {
             plan.entry(*platform).or_default().push(*program);
         }
     }

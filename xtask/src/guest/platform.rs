@@ -48,11 +48,13 @@ pub const PLATFORMS: &[Platform] = &[
     platform(Arch::X8664, Route::Dom0, "4.17"),
     platform(Arch::X8664, Route::Dom0, "4.20"),
     platform(Arch::X8664, Route::Vmx, "4.17"),
+    platform(Arch::X8664, Route::Vmx, "4.20"),
     platform(Arch::X8664, Route::Domu, "4.17"),
     platform(Arch::X8664, Route::Domu, "4.20"),
     platform(Arch::X86, Route::Dom0, "4.17"),
     platform(Arch::X86, Route::Dom0, "4.20"),
     platform(Arch::X86, Route::Vmx, "4.17"),
+    platform(Arch::X86, Route::Vmx, "4.20"),
     platform(Arch::X86, Route::Domu, "4.17"),
     platform(Arch::X86, Route::Domu, "4.20"),
     platform(Arch::Aarch64, Route::Domu, "4.17"),
@@ -92,6 +94,15 @@ impl Route {
             Self::Domu => "an unprivileged domain that xl creates in a Linux dom0, in QEMU",
             Self::Dom0less => "an unprivileged domain that Xen creates at boot, in QEMU",
         }
+    }
+}
+
+impl Platform {
+    /// Returns whether the matrix of all platforms leaves it out. A boot in Bochs takes three times
+    /// as long as one in QEMU, and the matrix has the later release on the AMD processor.
+    #[must_use]
+    pub fn is_only_by_name(self) -> bool {
+        self.route == Route::Vmx && self.release != "4.17"
     }
 }
 
