@@ -113,7 +113,7 @@ const LEFT_OUT: &[LeftOut] = &[
     ("set_param", &[(1, Some(15)), (2, Some(1 << 32))], "Xen destroys the domain"),
     ("set_param", &[(1, Some(15)), (2, Some(u64::MAX))], "Xen destroys the domain"),
     ("set_param", &[(1, Some(37)), (2, None)], "Xen destroys the domain for most values"),
-    ("version_op", &[(0, Some(14))], "the length of Xen's command line depends on the host"),
+    ("version_op", &[(0, Some(14))], "Xen's command line is longer on some hosts"),
     ("watchdog", &[(0, Some(0)), (1, Some(0))], "it ends the domain"),
 ];
 
