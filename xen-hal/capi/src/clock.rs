@@ -138,7 +138,7 @@ mod arch {
 mod arch {
     use xen_hal::clock::{CounterClock, SystemTime, TimeOffset};
     use xen_hal::hypercall::Errno;
-    use xen_hal::platform::VirtualTimer;
+    use xen_hal::platform::LocalTimer;
 
     use super::super::Counter;
     use super::super::events::XenEvents;
@@ -168,8 +168,8 @@ mod arch {
         }
     }
 
-    fn timer() -> VirtualTimer {
+    fn timer() -> LocalTimer {
         // SAFETY: the program gave the timer to this library, and handles its interrupt.
-        unsafe { VirtualTimer::new() }
+        unsafe { LocalTimer::new() }
     }
 }

@@ -24,7 +24,7 @@ use crate::platform::Counter;
 ///
 /// let clock = CounterClock::new(Stopped, 62_500_000, TimeOffset::ZERO).unwrap();
 /// assert_eq!(clock.now(), SystemTime::from_nanos(2_000_000_000));
-/// // What `platform::VirtualTimer::set` takes for a deadline:
+/// // What `platform::LocalTimer::set` takes for a deadline:
 /// assert_eq!(clock.ticks_at(SystemTime::from_nanos(2_000_000_001)), 125_000_001);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl<C: Counter> CounterClock<C> {
     }
 
     /// Returns the first counter value at which the system time is `at` or later, as
-    /// `platform::VirtualTimer::set` takes it. 0 for a time before the counter's start, `u64::MAX`
+    /// `platform::LocalTimer::set` takes it. 0 for a time before the counter's start, `u64::MAX`
     /// for [`SystemTime::NEVER`] and for a time beyond the counter's range.
     #[must_use]
     pub fn ticks_at(&self, at: SystemTime) -> u64 {

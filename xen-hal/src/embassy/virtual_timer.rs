@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::{Alarms, TimeSource};
 use crate::clock::{Clock, CounterClock, Instant, TimeOffset};
 use crate::hypercall::Errno;
-use crate::platform::{self, VirtualCounter};
+use crate::platform::{LocalTimer, VirtualCounter};
 
 /// The time source of aarch64: the virtual counter, and each vCPU's virtual timer. Its time is 0
 /// when the domain starts.
@@ -25,9 +25,9 @@ pub struct VirtualTimer {
 }
 
 /// The calling vCPU's timer.
-fn timer() -> platform::VirtualTimer {
+fn timer() -> LocalTimer {
     // SAFETY: the kernel calls `on_interrupt` for the timer's interrupt, at EL1.
-    unsafe { platform::VirtualTimer::new() }
+    unsafe { LocalTimer::new() }
 }
 
 impl VirtualTimer {

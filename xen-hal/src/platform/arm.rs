@@ -53,24 +53,24 @@ impl Counter for VirtualCounter {
 /// ```
 /// use core::time::Duration;
 /// use xen_hal::clock::{Clock, CounterClock};
-/// use xen_hal::platform::{VirtualCounter, VirtualTimer};
+/// use xen_hal::platform::{VirtualCounter, LocalTimer};
 ///
-/// fn wake_in(delay: Duration, clock: &CounterClock<VirtualCounter>, timer: VirtualTimer) {
+/// fn wake_in(delay: Duration, clock: &CounterClock<VirtualCounter>, timer: LocalTimer) {
 ///     timer.set(clock.ticks_at(clock.now() + delay));
 /// }
 ///
-/// fn timer_interrupt(timer: VirtualTimer) {
+/// fn timer_interrupt(timer: LocalTimer) {
 ///     timer.mask();
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct VirtualTimer(());
+pub struct LocalTimer(());
 
 /// Bits of `CNTV_CTL_EL0`: the timer is on, and its interrupt is masked.
 const TIMER_ON: u64 = 1;
 const TIMER_MASKED: u64 = 1 << 1;
 
-impl VirtualTimer {
+impl LocalTimer {
     /// Creates the handle.
     ///
     /// # Safety

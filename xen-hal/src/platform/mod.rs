@@ -7,7 +7,7 @@
 //! | [`CurrentVcpu`] | the number of the calling vCPU | [`OnlyVcpu`]; `CpuidVcpu` on x86, `MpidrVcpu` on aarch64 |
 //! | [`Interrupts`] | interrupts off and on, and sleep until an interrupt | `LocalInterrupts` |
 //!
-//! On aarch64, `VirtualTimer` is the timer that belongs to the counter. x86 has
+//! On aarch64, `LocalTimer` is the timer that belongs to the counter; x86 has
 //! [`Vcpu::set_singleshot_timer`](crate::vcpu::Vcpu::set_singleshot_timer).
 //!
 //! A kernel whose page tables are not an identity map implements `AddressSpace`. The simulator
@@ -38,7 +38,7 @@ mod x86;
 
 pub use address_space::{AddressSpace, Frame, IdentityMap, PAGE_SHIFT, PAGE_SIZE};
 #[cfg(target_arch = "aarch64")]
-pub use arm::{LocalInterrupts, MpidrVcpu, VirtualCounter, VirtualTimer};
+pub use arm::{LocalInterrupts, LocalTimer, MpidrVcpu, VirtualCounter};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(crate) use cpuid::cpuid;
 #[cfg(feature = "critical-section")]

@@ -40,7 +40,7 @@
 //! # On Arm
 //! On Arm, Xen implements two of these operations, [`Vcpu::register_vcpu_info`] and
 //! [`Vcpu::register_runstate`], and returns `EINVAL` for all others. PSCI starts and stops vCPUs,
-//! and `platform::VirtualTimer` replaces the timers.
+//! and `platform::LocalTimer` replaces the timers.
 
 mod area;
 mod runstate;

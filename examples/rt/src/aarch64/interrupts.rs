@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use xen_hal::platform::VirtualTimer;
+use xen_hal::platform::LocalTimer;
 use xen_pac::hvm::CallbackVia;
 
 use crate::handler::TIMER;
@@ -21,9 +21,9 @@ pub fn on_timer(handler: fn()) {
 
 /// Returns the calling vCPU's virtual timer.
 #[must_use]
-pub const fn timer() -> VirtualTimer {
+pub const fn timer() -> LocalTimer {
     // SAFETY: the runtime is at EL1, and every vector has a handler.
-    unsafe { VirtualTimer::new() }
+    unsafe { LocalTimer::new() }
 }
 
 /// Turns interrupts on.
