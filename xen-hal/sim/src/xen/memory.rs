@@ -228,11 +228,13 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     // The domain keeps the pages even if they cannot be mapped at the frames.
     let pages: Vec<_> =
         (0..1 << order).map_while(|_| state.frames.take_for(target, &state.memory)).collect();
-    let is_complete = pages.len() == 1 << order;
-    let mut is_mapped = is_complete;
+    if pages.len() < 1 << order {
+        return false;
+    }
+    let mut is_mapped = true;
     // x86 goes on with the next frame after one that it refuses, past the last to the first
     // (`p2m_set_entry`).
-    for (index, page) in (0..).zip(pages).take_while(|_| is_complete) {
+    for (index, page) in (0..).zip(pages) {
         let gfn = first.wrapping_add(index);
         is_mapped &= state.add_page(call.me, target, gfn, Entry::Ram(page)).is_ok();
         if !is_mapped && state.profile.is_arm() {
