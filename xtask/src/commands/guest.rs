@@ -174,25 +174,8 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
     if arguments.cases {
         return Err(format!("`--cases` is an option of the program `{}`", random::NAME));
     }
-    let programs = choose(&arguments.programs)?;
+    let plan = plan(arguments, &choose(&arguments.programs)?, &platforms)?;
     let mut tally = Tally::default();
-    let is_default =
-        arguments.arch.is_none() && arguments.route.is_none() && arguments.release.is_none();
-    let mut plan: BTreeMap<Platform, Vec<Program>> = BTreeMap::new();
-    for program in &programs {
-        if is_default && !arguments.all {
-            plan.entry(first_place(program)).or_default().push(*program);
-            continue;
-        }
-        if !arguments.all {
-            expect_place(program, &platforms, arguments)?;
-        }
-        let is_chosen =
-            |on: &&Platform| program.runs_on(**on) && !(is_default && on.is_only_by_name());
-        for platform in platforms.iter().filter(is_chosen) {
-            plan.entry(*platform).or_default().push(*program);
-        }
-    }
     let result = session.run(&plan, arguments.repeat, &mut tally);
     if arguments.all {
         println!("\n{}", tally.matrix());
@@ -210,6 +193,33 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
     }
     result?;
     Ok(tally.is_good())
+}
+
+/// Returns what boots on each platform. Without a platform, a program runs on the first one that
+/// supports it.
+fn plan(
+    arguments: &Arguments,
+    programs: &[Program],
+    platforms: &[Platform],
+) -> Result<BTreeMap<Platform, Vec<Program>>, String> {
+    let is_default =
+        arguments.arch.is_none() && arguments.route.is_none() && arguments.release.is_none();
+    let mut plan: BTreeMap<Platform, Vec<Program>> = BTreeMap::new();
+    for program in programs {
+        if is_default && !arguments.all {
+            plan.entry(first_place(program)).or_default().push(*program);
+            continue;
+        }
+        if !arguments.all {
+            expect_place(program, platforms, arguments)?;
+        }
+        let is_chosen =
+            |on: &&Platform| program.runs_on(**on) && !(is_default && on.is_only_by_name());
+        for platform in platforms.iter().filter(is_chosen) {
+            plan.entry(*platform).or_default().push(*program);
+        }
+    }
+    Ok(plan)
 }
 
 /// Compares random programs, or runs the committed cases.
@@ -319,7 +329,7 @@ fn choose(names: &[String]) -> Result<Vec<Program>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, choose, expect_place, jobs, listing};
+    use super::{Arguments, choose, expect_place, jobs, listing, plan};
     use crate::guest::platform;
     use clap::{Args, FromArgMatches};
 
@@ -363,6 +373,22 @@ mod tests {
             let why = expect_place(&program, &chosen.unwrap(), &line).err().unwrap_or_default();
             let name = if expected.is_empty() { "" } else { program.name };
             assert_eq!(why, format!("`{name}` {expected}").replace("`` ", ""));
+        }
+    }
+
+    #[test]
+    fn the_matrix_leaves_out_what_must_be_named() {
+        for (line, by_name) in
+            [("--all", 0), ("--all --route vmx", 2), ("--all --release 4.20 --route vmx", 2)]
+        {
+            let line = parse(line).unwrap();
+            let [arch, route, release] = [&line.arch, &line.route, &line.release];
+            let platforms =
+                platform::choose(arch.as_deref(), route.as_deref(), release.as_deref()).unwrap();
+            let plan = plan(&line, &choose(&line.programs).unwrap(), &platforms).unwrap();
+            assert_eq!(plan.keys().filter(|on| on.is_only_by_name()).count(), by_name);
+            let left_out = if by_name == 0 { 2 } else { 0 };
+            assert_eq!(plan.len() + left_out, platforms.len());
         }
     }
 

@@ -262,7 +262,7 @@ impl Session {
         let seconds = if several {
             self.timeout + LINUX_SECONDS
         } else {
-            self.timeout * u64::from(patience(names[0]))
+            self.timeout * u64::from(names.first().map_or(1, |name| patience(name)))
         };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
