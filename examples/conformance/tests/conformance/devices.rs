@@ -1,5 +1,5 @@
-//! Programs that use devices print on the simulator what they printed on real Xen, under a Linux
-//! dom0.
+//! The programs of the package `programs` print on the simulator what they printed on real Xen:
+//! those that a Linux dom0 serves, and two domains that share a page.
 
 #[path = "../../../../xen-hal/sim/examples/support/embassy_net.rs"]
 mod embassy_net;
